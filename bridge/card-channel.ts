@@ -1,5 +1,4 @@
 /** The narrow waist between a payment and a reader: batches of commands in, responses out, nothing repeated. */
-import { Failure, type FailureCode } from '#protocol/failure.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardCommand } from '#protocol/apdu.ts';
 
@@ -18,13 +17,4 @@ export interface CardChannel {
   close(): Promise<void>;
 }
 
-/** The card was lost inside a batch: `responses` are those that arrived before, and they may prove a debit. */
-export class TransmitFailure extends Failure {
-  override readonly name = 'TransmitFailure';
-  readonly responses: readonly Bytes[];
-
-  constructor(code: FailureCode, responses: readonly Bytes[], options?: { cause?: unknown; detail?: string }) {
-    super(code, options);
-    this.responses = responses;
-  }
-}
+export { TransmitFailure } from '#protocol/failure.ts';

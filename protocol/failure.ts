@@ -111,3 +111,14 @@ export function publicFailure(code: FailureCode, step?: StepId): PublicFailure {
 export function asFailure(thrown: unknown): Failure {
   return thrown instanceof Failure ? thrown : new Failure('internal/bug', { cause: thrown });
 }
+
+/** The card or reader was lost inside a batch: `responses` are those that arrived before, and they may prove a debit. */
+export class TransmitFailure extends Failure {
+  override readonly name = 'TransmitFailure';
+  readonly responses: readonly Uint8Array[];
+
+  constructor(code: FailureCode, responses: readonly Uint8Array[], options?: { cause?: unknown; detail?: string }) {
+    super(code, options);
+    this.responses = responses;
+  }
+}
