@@ -50,7 +50,7 @@ interface JsonWebKey {
 }
 
 interface SubtleCrypto {
-  digest(algorithm: 'SHA-256' | 'SHA-1', data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
+  digest(algorithm: 'SHA-256', data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
   importKey(format: 'jwk', key: JsonWebKey, algorithm: { name: 'ECDSA'; namedCurve: 'P-256' }, extractable: boolean, usages: readonly ('sign' | 'verify')[]): Promise<CryptoKey>;
   importKey(format: 'raw' | 'spki' | 'pkcs8', key: Uint8Array<ArrayBuffer>, algorithm: { name: 'ECDSA'; namedCurve: 'P-256' }, extractable: boolean, usages: readonly ('sign' | 'verify')[]): Promise<CryptoKey>;
   exportKey(format: 'jwk', key: CryptoKey): Promise<JsonWebKey>;
