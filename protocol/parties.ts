@@ -4,7 +4,9 @@ import type { Currency } from './amount.ts';
 import type { Bytes } from './bytes.ts';
 import type { CertificateVerifier } from './certificates.ts';
 import type { Failure } from './failure.ts';
+import type { RandomBytes } from './nonce.ts';
 import type { Jws, SignatureTally, Signer } from './signed.ts';
+import type { Step } from './step.ts';
 
 /** The shop behind the page: the page carries the messages and is not trusted with them. */
 export interface Shop {
@@ -106,4 +108,17 @@ export interface Identity {
   readonly signer: Signer;
   readonly verifier: CertificateVerifier;
   readonly tally?: SignatureTally;
+}
+
+/** Everything that pay() talks to and takes from its surroundings. */
+export interface PaymentPorts {
+  readonly shop: Shop;
+  readonly settlement: Settlement;
+  readonly reader: Reader;
+  readonly customer: Customer;
+  readonly identity: Identity;
+  readonly step: Step;
+  /** Epoch milliseconds; only durations are taken from it. */
+  readonly now: () => number;
+  readonly random: RandomBytes;
 }

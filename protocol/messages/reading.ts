@@ -7,7 +7,13 @@ import { billIdSchema, cardIdSchema, challengeSchema, nonceSchema, paymentIdSche
 /** PC to application server; the answers travel as card-dialog and card-answer messages under `paymentId`, here the reading's own number. */
 export const readingRequest = defineMessage(
   'kessai-reading-request',
-  v.strictObject({ cardId: cardIdSchema, readingNonce: nonceSchema, cardChallenge: challengeSchema }),
+  v.strictObject({
+    cardId: cardIdSchema,
+    readingNonce: nonceSchema,
+    cardChallenge: challengeSchema,
+    /** A payment whose outcome is wanted even if it was decided before. */
+    about: v.nullable(paymentIdSchema),
+  }),
 );
 
 /** Application server to PC: what the reading decided. */
@@ -19,10 +25,10 @@ export const readingReport = defineMessage(
     readingNonce: nonceSchema,
     cardId: cardIdSchema,
     balanceMinor: amountSchema,
-    /** The payments of this card that were open and are decided now; a paid one with its ACN. */
+    /** The payments of this card that were open and are decided now, and the one asked about; a paid one with its ACN. */
     decided: v.pipe(
       v.array(v.strictObject({ paymentId: paymentIdSchema, billDigest: digestSchema, shopId: shopIdSchema, billId: billIdSchema, amountMinor: amountSchema, outcome: v.picklist(['paid', 'not-paid']), notice: v.nullable(jwsSchema) })),
-      v.maxLength(4),
+      v.maxLength(8),
     ),
   }),
   'settlement/signature',
