@@ -29,13 +29,6 @@ export function createCertificateVerifier(options: { anchors: readonly Bytes[]; 
   const byChain = new Map<string, ValidatedPath>();
   const byThumbprint = new Map<string, ValidatedPath>();
 
-  const requireValidNow = ({ fromMs, untilMs }: ValidatedPath): void => {
-    if (now === null) return;
-    const nowMs = now();
-    if (nowMs < fromMs) throw refused('not yet valid');
-    if (nowMs > untilMs) throw refused('expired');
-  };
-
   const remember = (chainHash: string, path: ValidatedPath): void => {
     for (const [map, key] of [[byChain, chainHash], [byThumbprint, path.certificate.thumbprint]] as const) {
       map.delete(key);
@@ -52,17 +45,23 @@ export function createCertificateVerifier(options: { anchors: readonly Bytes[]; 
       const chain = received.map((der) => der.slice());
       const chainHash = await hashOfChain(chain, role);
       const path = byChain.get(chainHash) ?? await validate(chain, role, anchors);
-      requireValidNow(path);
+      const problem = timeProblem(path, now?.());
+      if (problem !== undefined) throw refused(problem);
       remember(chainHash, path);
       return path.certificate;
     },
     known(thumbprint) {
       const path = byThumbprint.get(thumbprint);
-      if (path === undefined) return undefined;
-      const nowMs = now?.() ?? path.fromMs;
-      return nowMs >= path.fromMs && nowMs <= path.untilMs ? path.certificate : undefined;
+      return path !== undefined && timeProblem(path, now?.()) === undefined ? path.certificate : undefined;
     },
   };
+}
+
+/** `nowMs` undefined: there is no clock, so no problem with it. */
+function timeProblem({ fromMs, untilMs }: ValidatedPath, nowMs: number | undefined): string | undefined {
+  if (nowMs === undefined) return undefined;
+  if (nowMs < fromMs) return 'not yet valid';
+  return nowMs > untilMs ? 'expired' : undefined;
 }
 
 async function validate(chain: readonly Bytes[], role: Role, anchors: readonly Bytes[]): Promise<ValidatedPath> {
