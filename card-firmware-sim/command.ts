@@ -1,0 +1,85 @@
+/** What a native command is to the chip: how it travels, what it does, and the state it works on. */
+import { COMM_MODE } from './secure-messaging.ts';
+import { StatusError } from './status.ts';
+import { Transaction } from './transaction.ts';
+import type { Bytes } from '#protocol/bytes.ts';
+import type { CardMemory } from './card-memory.ts';
+import type { ChipEvent } from './chip-event.ts';
+import type { Messaging, Session } from './secure-messaging.ts';
+import type { Profile } from './profile.ts';
+import type { Random } from './crypto.ts';
+
+/** The chip while it has power. */
+export interface CardState {
+  readonly memory: CardMemory;
+  readonly profile: Profile;
+  readonly random: Random;
+  readonly report: (event: ChipEvent) => void;
+  readonly now: () => number;
+  session: Session | undefined;
+  transaction: Transaction;
+  selected: 'card' | 'application';
+  /** When the command under way arrived. */
+  receivedAt: number;
+}
+
+/** Session and open transaction are gone: after any error, a new selection, a field loss. */
+export function dropSession(state: CardState): void {
+  state.session = undefined;
+  state.transaction = new Transaction();
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly data: Bytes;
+  /** Takes the next additional frame (AF), and nothing else may come. */
+  readonly next?: (payload: Bytes) => Promise<Answer>;
+}
+
+/** A command under secure messaging as soon as there is a session. */
+export interface SecuredCommand {
+  readonly instruction: number;
+  /** Whether it also works at card level, outside the application. */
+  readonly anywhere?: true;
+  /** Length of the part that always travels in plain. */
+  readonly headerBytes: number;
+  /** Least and greatest length of the data after the header, once deciphered. */
+  readonly dataBytes?: readonly [min: number, max: number] | ((header: Bytes) => readonly [min: number, max: number]);
+  /** How it travels inside a session; without one everything is plain. */
+  messaging(state: CardState, header: Bytes): Messaging;
+  execute(state: CardState, input: CommandInput): Reply | Promise<Reply>;
+}
+
+export interface CommandInput {
+  readonly instruction: number;
+  readonly header: Bytes;
+  readonly data: Bytes;
+}
+
+export interface Reply {
+  readonly status?: number;
+  readonly data?: Bytes;
+  /** Lengths of the frames before the last, for the few commands that answer in several. */
+  readonly frameBytes?: readonly number[];
+}
+
+/** A command with its own protection: the passes of an authentication. */
+export interface HandshakeCommand {
+  readonly instruction: number;
+  begin(state: CardState, payload: Bytes): Promise<Answer>;
+}
+
+export type Command = SecuredCommand | HandshakeCommand;
+
+export const PLAIN: Messaging = { request: COMM_MODE.PLAIN, response: COMM_MODE.PLAIN };
+export const MAC_BOTH_WAYS: Messaging = { request: COMM_MODE.MAC, response: COMM_MODE.MAC };
+export const ENCIPHERED_REQUEST: Messaging = { request: COMM_MODE.FULL, response: COMM_MODE.MAC };
+export const ENCIPHERED_RESPONSE: Messaging = { request: COMM_MODE.MAC, response: COMM_MODE.FULL };
+
+export const APPLICATION_MASTER_KEY = 0;
+
+/** The session, if it was opened with the application master key; AE otherwise. */
+export function requireMasterSession(state: CardState): Session {
+  if (state.session?.keyNo !== APPLICATION_MASTER_KEY) throw new StatusError('AUTHENTICATION_ERROR');
+  return state.session;
+}

@@ -1,0 +1,61 @@
+/** DeleteFile and CreateTransactionMACFile: the one file of a Light that can be replaced, and so its key. */
+import { AES_TM_KEY, MODE_BITS, parseCommMode } from './file-settings.ts';
+import { areKnownKeys, NEVER, parseAccessRights } from '../access-rights.ts';
+import { BLOCK_BYTES } from '../crypto.ts';
+import { ENCIPHERED_REQUEST, MAC_BOTH_WAYS, requireMasterSession } from '../command.ts';
+import { findFile, transactionMacFile } from '../card-image.ts';
+import { requireFile } from './file-access.ts';
+import { StatusError } from '../status.ts';
+import { Transaction } from '../transaction.ts';
+import type { SecuredCommand } from '../command.ts';
+import type { TransactionMacFile } from '../card-image.ts';
+
+const MAX_FILE_NUMBER = 0x1f;
+
+export const deleteFile: SecuredCommand = {
+  instruction: 0xdf,
+  headerBytes: 1,
+  messaging: () => MAC_BOTH_WAYS,
+  async execute(state, { header }) {
+    requireMasterSession(state);
+    const file = requireFile(state, header[0]);
+    if (file.type !== 'transaction-mac') throw new StatusError('PERMISSION_DENIED');
+    const { image } = state.memory;
+    await state.memory.commit({ ...image, files: image.files.filter((other) => other !== file) });
+    // What was open belonged to the counter and key that are gone.
+    state.transaction = new Transaction();
+    return {};
+  },
+};
+
+export const createTransactionMacFile: SecuredCommand = {
+  instruction: 0xce,
+  headerBytes: 5,
+  dataBytes: [BLOCK_BYTES + 1, BLOCK_BYTES + 1],
+  messaging: () => ENCIPHERED_REQUEST,
+  async execute(state, { header, data }) {
+    requireMasterSession(state);
+    const [number = 0, option = 0] = header;
+    const rights = parseAccessRights(header.subarray(2));
+    const isKnownOption = (option & ~MODE_BITS) === 0 && header[4] === AES_TM_KEY && number <= MAX_FILE_NUMBER;
+    if (!isKnownOption || !areKnownKeys(rights, state.profile.keyCount) || rights.write !== NEVER) throw new StatusError('PARAMETER_ERROR');
+    const { image } = state.memory;
+    if (findFile(image, number) !== undefined) throw new StatusError('DUPLICATE_ERROR');
+    if (transactionMacFile(image) !== undefined) throw new StatusError('PERMISSION_DENIED');
+    const file: TransactionMacFile = {
+      type: 'transaction-mac',
+      number,
+      mode: parseCommMode(option),
+      rights,
+      appTmKey: data.slice(0, BLOCK_BYTES),
+      keyVersion: data[BLOCK_BYTES] ?? 0,
+      counter: 0,
+      tmv: new Uint8Array(8),
+      readerId: new Uint8Array(BLOCK_BYTES),
+      counterLimit: undefined,
+    };
+    await state.memory.commit({ ...image, files: [file, ...image.files] });
+    state.transaction = new Transaction();
+    return {};
+  },
+};

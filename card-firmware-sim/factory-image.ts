@@ -1,0 +1,63 @@
+/** A DESFire Light as it leaves the factory: five zero keys, the fixed files, reader-id commitment switched on. */
+import { parseAccessRights } from './access-rights.ts';
+import { PROFILES } from './profile.ts';
+import { COMM_MODE } from './secure-messaging.ts';
+import { BLOCK_BYTES, ZERO_BLOCK } from './crypto.ts';
+import { concatBytes } from '#protocol/bytes.ts';
+import type { Bytes } from '#protocol/bytes.ts';
+import type { CardFile, CardImage, CardKey } from './card-image.ts';
+import type { CommMode } from './secure-messaging.ts';
+import type { Random } from './crypto.ts';
+
+export const UID_BYTES = 7;
+/** ISO 7816-6: NXP, and so the first byte of every UID of theirs. */
+const NXP = 0x04;
+const MAX_INT32 = 0x7fffffff;
+
+/** Image of a factory-fresh card; `uid` is 7 bytes and random if not given. Throws RangeError on another length. */
+export function createFactoryImage(options: { readonly uid?: Uint8Array | undefined; readonly random: Random }): CardImage {
+  const uid: Bytes = options.uid === undefined ? concatBytes(new Uint8Array([NXP]), options.random(UID_BYTES - 1)) : new Uint8Array(options.uid);
+  if (uid.length !== UID_BYTES) throw new RangeError(`a card's UID has ${UID_BYTES} bytes`);
+  const factoryKey: CardKey = { value: ZERO_BLOCK, version: 0, failures: 0 };
+  return {
+    profile: 'desfire-light',
+    uid,
+    keys: Array.from({ length: PROFILES['desfire-light'].keyCount }, () => factoryKey),
+    files: factoryFiles(),
+  };
+}
+
+/** Data sheet MF2DL(H)x0, "delivery configuration"; the order is the one in which GetFileIDs lists them. */
+function factoryFiles(): readonly CardFile[] {
+  return [
+    {
+      type: 'transaction-mac',
+      ...common(0x0f, [0x10, 0x1f], COMM_MODE.FULL),
+      appTmKey: ZERO_BLOCK,
+      keyVersion: 0,
+      counter: 0,
+      tmv: new Uint8Array(8),
+      readerId: new Uint8Array(BLOCK_BYTES),
+      counterLimit: undefined,
+    },
+    { type: 'standard', ...common(0x1f, [0x30, 0xef], COMM_MODE.PLAIN), isoId: 0xef1f, content: new Uint8Array(32) },
+    {
+      type: 'value',
+      ...common(0x03, [0x30, 0x12], COMM_MODE.FULL),
+      lower: 0,
+      upper: MAX_INT32,
+      value: 0,
+      limitedCredit: 0,
+      limitedCreditEnabled: true,
+      freeGetValue: true,
+      configured: false,
+    },
+    { type: 'standard', ...common(0x00, [0x30, 0x1f], COMM_MODE.FULL), isoId: 0xef00, content: new Uint8Array(256) },
+    { type: 'cyclic', ...common(0x01, [0x30, 0x12], COMM_MODE.FULL), isoId: 0xef01, recordBytes: 16, maxRecords: 5, records: [] },
+    { type: 'standard', ...common(0x04, [0x30, 0x12], COMM_MODE.FULL), isoId: 0xef04, content: new Uint8Array(256) },
+  ];
+}
+
+function common(number: number, rights: readonly [number, number], mode: CommMode): Pick<CardFile, 'number' | 'mode' | 'rights'> {
+  return { number, mode, rights: parseAccessRights(new Uint8Array(rights)) };
+}

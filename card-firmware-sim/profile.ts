@@ -1,0 +1,47 @@
+/** What one model of the family answers about itself, and the points on which published documents leave a choice. */
+import { parseHex } from '#protocol/bytes.ts';
+import type { Bytes } from '#protocol/bytes.ts';
+
+export interface Profile {
+  /** As a PC/SC reader composes it for a contactless card. */
+  readonly atr: Bytes;
+  readonly hardwareVersion: Bytes;
+  readonly softwareVersion: Bytes;
+  /** The third GetVersion frame after the UID: batch, calendar week and year. */
+  readonly production: Bytes;
+  readonly keyCount: number;
+  readonly dfName: Bytes;
+  readonly dfId: number;
+  readonly fciFileNumber: number;
+  /** Failed authentications after which a key is locked, and what one success takes off. */
+  readonly failureLimit: number;
+  readonly failureDecrement: number;
+  /** What a new command does to a multi-frame command that was not finished. */
+  readonly onInterruption: 'abort' | 'start-anew';
+  /** The status of a commit or abort with nothing to do. */
+  readonly emptyTransaction: 'NO_CHANGES' | 'OPERATION_OK';
+  /** Which value GetValue shows while a change is not committed. */
+  readonly openValue: 'committed' | 'shadow';
+}
+
+export const MASTER_FILE_ID = 0x3f00;
+export const MASTER_FILE_NAME = parseHex('D2760000850100');
+
+/** MIFARE DESFire Light, MF2DL1000 (640 bytes). The models with free applications, EV2 and EV3, get their own entry. */
+const DESFIRE_LIGHT: Profile = {
+  atr: parseHex('3B8180018080'),
+  hardwareVersion: parseHex('04080130001305'),
+  softwareVersion: parseHex('04080101001305'),
+  production: parseHex('FFFFFFFFFF4017'),
+  keyCount: 5,
+  dfName: parseHex('A00000039656434103F015400000000B'),
+  dfId: 0xdf01,
+  fciFileNumber: 0x1f,
+  failureLimit: 1000,
+  failureDecrement: 10,
+  onInterruption: 'abort',
+  emptyTransaction: 'NO_CHANGES',
+  openValue: 'committed',
+};
+
+export const PROFILES = { 'desfire-light': DESFIRE_LIGHT } as const satisfies Record<string, Profile>;

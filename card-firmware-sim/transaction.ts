@@ -1,0 +1,97 @@
+/** The open transaction: what commands have changed so far in the shadow, and the input of its transaction MAC (TMI). */
+import { BLOCK_BYTES } from './crypto.ts';
+import { StatusError } from './status.ts';
+import { transactionMacFile, withFile } from './card-image.ts';
+import { computeTmv, deriveTransactionMacKeys } from './transaction-mac.ts';
+import { concatBytes } from '#protocol/bytes.ts';
+import type { Bytes } from '#protocol/bytes.ts';
+import type { CardFile, CardImage, CyclicFile, TransactionMacFile, ValueFile } from './card-image.ts';
+
+/** Changes to one value file. */
+export interface ValueChange {
+  readonly value: number;
+  /** Sum of the debits; undefined if there was none. */
+  readonly debited: number | undefined;
+  readonly credited: boolean;
+  readonly limitedCredited: number;
+}
+
+interface CommittedReaderId {
+  readonly readerId: Bytes;
+  /** Only a reader id that was committed under a session is remembered for the next transaction. */
+  readonly authenticated: boolean;
+}
+
+/** A TMI grows with every read; nobody who means to commit comes near this. */
+const MAX_TMI_BYTES = 1 << 20;
+
+export class Transaction {
+  readonly values = new Map<number, ValueChange>();
+  /** The one pending record of each cyclic file. */
+  readonly records = new Map<number, Bytes>();
+  readerId: CommittedReaderId | undefined;
+  readonly #tmi: Bytes[] = [];
+  #tmiBytes = 0;
+
+  get isEmpty(): boolean {
+    return this.values.size === 0 && this.records.size === 0 && this.#tmiBytes === 0;
+  }
+
+  get tmi(): Bytes {
+    return concatBytes(...this.#tmi);
+  }
+
+  get contains(): { readonly debit: boolean; readonly credit: boolean; readonly record: boolean } {
+    const changes = [...this.values.values()];
+    return {
+      debit: changes.some((change) => change.debited !== undefined),
+      credit: changes.some((change) => change.credited || change.limitedCredited > 0),
+      record: this.records.size > 0,
+    };
+  }
+
+  /** Adds one command to the TMI if the card has a transaction-MAC file; each part is filled with zeros to whole blocks. */
+  appendToTmi(image: CardImage, ...parts: readonly Uint8Array[]): void {
+    if (transactionMacFile(image) === undefined) return;
+    for (const part of parts) {
+      const padded = new Uint8Array(Math.ceil(part.length / BLOCK_BYTES) * BLOCK_BYTES);
+      padded.set(part);
+      this.#tmiBytes += padded.length;
+      if (this.#tmiBytes > MAX_TMI_BYTES) throw new StatusError('MEMORY_ERROR');
+      this.#tmi.push(padded);
+    }
+  }
+}
+
+/** The image after the transaction: values, records, reader id, TMC and TMV together. */
+export async function applyTransaction(image: CardImage, transaction: Transaction): Promise<CardImage> {
+  let next = image;
+  for (const file of image.files) next = withFile(next, applyToFile(file, transaction));
+  const macFile = transactionMacFile(image);
+  return macFile === undefined ? next : withFile(next, await applyToTransactionMac(image, macFile, transaction));
+}
+
+async function applyToTransactionMac(image: CardImage, file: TransactionMacFile, transaction: Transaction): Promise<TransactionMacFile> {
+  const counter = file.counter + 1;
+  const { sesTmMacKey } = await deriveTransactionMacKeys(file.appTmKey, counter, image.uid);
+  const tmv = await computeTmv(sesTmMacKey, transaction.tmi);
+  const readerId = transaction.readerId?.authenticated === true ? transaction.readerId.readerId : file.readerId;
+  return { ...file, counter, tmv, readerId };
+}
+
+function applyToFile(file: CardFile, transaction: Transaction): CardFile {
+  const change = transaction.values.get(file.number);
+  if (file.type === 'value' && change !== undefined) return applyValue(file, change);
+  const record = transaction.records.get(file.number);
+  if (file.type === 'cyclic' && record !== undefined) return appendRecord(file, record);
+  return file;
+}
+
+function applyValue(file: ValueFile, change: ValueChange): ValueFile {
+  const spent = change.limitedCredited > 0 ? 0 : file.limitedCredit;
+  return { ...file, value: change.value, limitedCredit: change.debited ?? spent };
+}
+
+function appendRecord(file: CyclicFile, record: Bytes): CyclicFile {
+  return { ...file, records: [record, ...file.records].slice(0, file.maxRecords - 1) };
+}
