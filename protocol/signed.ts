@@ -139,8 +139,12 @@ export function byCertificate(verifier: CertificateVerifier, role: Role): Sender
   return async (header) => {
     const certificate = header.x5c === undefined ? verifier.known(header['x5t#S256']) : await verifier.verifyChain(header.x5c.map(parseBase64), role);
     if (certificate?.role !== role || certificate.thumbprint !== header['x5t#S256']) throw new Failure('message/certificate', { detail: `not a ${role}` });
-    return { publicKey: certificate.publicKey, thumbprint: certificate.thumbprint, certificate };
+    return senderOf(certificate);
   };
+}
+
+export function senderOf(certificate: ValidatedCertificate): Sender {
+  return { publicKey: certificate.publicKey, thumbprint: certificate.thumbprint, certificate };
 }
 
 /** A sender that is known already: exactly this key, whatever the message brings along. */

@@ -1,0 +1,98 @@
+/** The conversations under way between PCs and the application server: in memory, bounded in number and age; an unfinished one dies with the process. */
+import { Failure } from '#protocol/failure.ts';
+import type { Jws } from '#protocol/signed.ts';
+import type { CustomerOfCard, VerifiedPaymentRequest } from '../shared/payment-request.ts';
+import type { Intent, Operation } from './store.ts';
+
+/** Longer than a statement lives and a person reads. */
+const MAX_AGE_MS = 10 * 60_000;
+const MAX_EXCHANGES = 10_000;
+
+export type Purpose =
+  | { readonly kind: 'payment'; readonly request: VerifiedPaymentRequest }
+  | { readonly kind: 'reading'; readonly about: string | null };
+
+export interface Exchange {
+  readonly paymentId: string;
+  readonly purpose: Purpose;
+  readonly customer: CustomerOfCard;
+  /** The PC's own nonce, echoed in every dialog. */
+  readonly nonce: string;
+  readonly sessionId: string;
+  /** Loaded before the session started: its reading may decide these and no others (payment-rules 4). */
+  readonly unresolved: readonly Operation[];
+  readonly startedAt: number;
+}
+
+/** What the server waits for, and the digest of the message that it sent last. */
+export type Awaiting =
+  | { readonly what: 'authentication'; readonly previous: string }
+  | { readonly what: 'reading'; readonly previous: string }
+  | { readonly what: 'completion'; readonly previous: string; readonly intent: Intent; readonly statement: Jws };
+
+interface Held {
+  readonly exchange: Exchange;
+  awaiting: Awaiting | null;
+}
+
+export interface Exchanges {
+  open(exchange: Exchange, awaiting: Awaiting): void;
+  /** Throws `settlement/session` if there is none. */
+  find(paymentId: string): Exchange;
+  /** The exchange, taken: nobody else can go on with it until `await` is called. Throws `settlement/session`. */
+  take(paymentId: string): { readonly exchange: Exchange; readonly awaiting: Awaiting };
+  await(paymentId: string, awaiting: Awaiting): void;
+  close(paymentId: string): void;
+  /** True once for each nonce while it is remembered. */
+  isFresh(nonce: string): boolean;
+}
+
+export function createExchanges(now: () => number): Exchanges {
+  const held = new Map<string, Held>();
+  const nonces = new Map<string, number>();
+
+  const forgetOld = (): void => {
+    for (const [paymentId, { exchange }] of held) {
+      if (now() - exchange.startedAt <= MAX_AGE_MS) break; // insertion order is age order
+      held.delete(paymentId);
+    }
+    for (const [nonce, seenAt] of nonces) {
+      if (now() - seenAt <= 2 * MAX_AGE_MS) break;
+      nonces.delete(nonce);
+    }
+  };
+
+  return {
+    open: (exchange, awaiting) => {
+      forgetOld();
+      if (held.size >= MAX_EXCHANGES) throw new Failure('settlement/busy');
+      held.set(exchange.paymentId, { exchange, awaiting });
+    },
+    find: (paymentId) => {
+      forgetOld();
+      const found = held.get(paymentId);
+      if (found === undefined) throw new Failure('settlement/session', { detail: 'no such exchange' });
+      return found.exchange;
+    },
+    take: (paymentId) => {
+      forgetOld();
+      const found = held.get(paymentId);
+      const awaiting = found?.awaiting;
+      if (found === undefined || awaiting === undefined || awaiting === null) throw new Failure('settlement/session', { detail: 'no such exchange, or it is being answered' });
+      found.awaiting = null;
+      return { exchange: found.exchange, awaiting };
+    },
+    await: (paymentId, awaiting) => {
+      const found = held.get(paymentId);
+      if (found !== undefined) found.awaiting = awaiting;
+    },
+    close: (paymentId) => void held.delete(paymentId),
+    isFresh: (nonce) => {
+      forgetOld();
+      if (nonces.size >= 4 * MAX_EXCHANGES) throw new Failure('settlement/busy');
+      if (nonces.has(nonce)) return false;
+      nonces.set(nonce, now());
+      return true;
+    },
+  };
+}

@@ -1,0 +1,59 @@
+/** The application store in memory, with the semantics of a crash: what is committed stays, nothing else does. For simulation and tests. */
+import type { ApplicationStore, Decision, Intent, Operation, OperationState, OutstandingNotice, Transfer } from './store.ts';
+import { TRANSITIONS } from './store.ts';
+
+interface HeldNotice extends OutstandingNotice {
+  nextAttemptAt: number;
+  acknowledgedAt: number | null;
+}
+
+const HOLDS_BILL: readonly OperationState[] = ['INTENT', 'DONE', 'EXPIRED', 'REFUND_DUE', 'CLOSED'];
+const HOLDS_CARD: readonly OperationState[] = ['INTENT', 'EXPIRED'];
+
+export function createMemoryApplicationStore(): ApplicationStore {
+  const operations = new Map<string, Operation>();
+  const notices = new Map<string, HeldNotice>();
+  const transfers: Transfer[] = [];
+  const all = (): Operation[] => [...operations.values()];
+
+  return {
+    writeIntent: (intent: Intent) => {
+      const { bill } = intent;
+      if (bill !== null && all().some((other) => other.bill?.shopId === bill.shopId && other.bill.billId === bill.billId && HOLDS_BILL.includes(other.state))) return Promise.resolve('bill-taken');
+      if (all().some((other) => other.cardId === intent.cardId && HOLDS_CARD.includes(other.state))) return Promise.resolve('card-taken');
+      operations.set(intent.paymentId, { ...intent, state: 'INTENT', decidedAt: null, evidence: null, notice: null });
+      return Promise.resolve('written');
+    },
+    decide: (decision: Decision) => {
+      const operation = operations.get(decision.paymentId);
+      if (operation === undefined || !TRANSITIONS[operation.state].includes(decision.to)) return Promise.resolve(false);
+      const { to, evidence, decidedAt, transfer, notice } = decision;
+      operations.set(operation.paymentId, { ...operation, state: to, evidence, decidedAt, notice: notice?.jws ?? operation.notice });
+      if (transfer !== null) transfers.push(transfer);
+      if (notice !== null) {
+        const noticeId = `${decision.paymentId}/${to}`;
+        notices.set(noticeId, { noticeId, ...notice, attempts: 0, nextAttemptAt: decidedAt, acknowledgedAt: null });
+      }
+      return Promise.resolve(true);
+    },
+    find: (paymentId) => Promise.resolve(operations.get(paymentId)),
+    unresolvedOf: (cardId) => Promise.resolve(all().filter((operation) => operation.cardId === cardId && HOLDS_CARD.includes(operation.state))),
+    attemptsFor: (shopId, billId) => Promise.resolve(all().filter(({ bill }) => bill?.shopId === shopId && bill.billId === billId)),
+    overdue: (before, limit) =>
+      Promise.resolve(all().filter(({ bill, state }) => bill !== null && bill.expiresAt < before && (state === 'INTENT' || state === 'ABORTED')).slice(0, limit)),
+    dueNotices: (now, limit) => Promise.resolve([...notices.values()].filter((held) => held.acknowledgedAt === null && held.nextAttemptAt <= now).slice(0, limit)),
+    markNotice: (noticeId, mark) => {
+      const held = notices.get(noticeId);
+      if (held === undefined) return Promise.resolve();
+      const marked = 'acknowledgedAt' in mark ? { ...held, acknowledgedAt: mark.acknowledgedAt } : { ...held, nextAttemptAt: mark.nextAttemptAt, attempts: held.attempts + 1 };
+      notices.set(noticeId, marked);
+      return Promise.resolve();
+    },
+    balanceOf: (account, currency) =>
+      Promise.resolve(
+        transfers
+          .filter((transfer) => transfer.currency === currency)
+          .reduce((sum, { debit, credit, amountMinor }) => sum + (credit === account ? amountMinor : 0n) - (debit === account ? amountMinor : 0n), 0n),
+      ),
+  };
+}

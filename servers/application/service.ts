@@ -1,0 +1,126 @@
+/** The application server (APS): checks what the shop and the customer signed, drives the payment through the security server, signs what the PC must trust. */
+import { Failure } from '#protocol/failure.ts';
+import { cardAnswer } from '#protocol/messages/card-dialog.ts';
+import { completion } from '#protocol/messages/completion.ts';
+import type { WireCommands } from '#protocol/messages/fields.ts';
+import { byKnownSender, digestOf, verifyMessage, type Jws, type VerifiedMessage } from '#protocol/signed.ts';
+import { createStep } from '#protocol/step.ts';
+import { verifyPaymentRequest, verifyReadingRequest, type VerifiedPaymentRequest } from '../shared/payment-request.ts';
+import { createDeciding } from './deciding.ts';
+import { createExchanges, type Awaiting, type Exchange } from './exchange.ts';
+import { createOffering } from './offering.ts';
+import type { ApplicationParts } from './parts.ts';
+import { consentOrNull, createReplies } from './replies.ts';
+import type { ApplicationStore } from './store.ts';
+
+/** Each call is one network round: a signed message in, a signed message out. Throws Failure; the route signs it. */
+export interface ApplicationService {
+  requestPayment(request: Jws): Promise<Jws>;
+  requestReading(request: Jws): Promise<Jws>;
+  answerCard(paymentId: string, answer: Jws): Promise<Jws>;
+  complete(paymentId: string, completion: Jws): Promise<Jws>;
+}
+
+export function createApplicationService(parts: ApplicationParts): ApplicationService {
+  const { store, security, now, newId, tally } = parts;
+  const step = createStep({ party: 'application', journal: parts.journal, now });
+  const exchanges = createExchanges(now);
+  const deciding = createDeciding(parts);
+  const offering = createOffering(parts);
+  const replies = createReplies(parts);
+
+  const begin = async (exchange: Exchange, commands: WireCommands, requestDigest: string): Promise<Jws> => {
+    const dialog = await replies.dialog(exchange, requestDigest, 'authenticate', commands);
+    exchanges.open(exchange, { what: 'authentication', previous: await digestOf(dialog) });
+    return dialog;
+  };
+
+  return {
+    requestPayment: async (jws) => {
+      const paymentId = newId();
+      const verified = await step('ST9', () => verifyPaymentRequest(jws, parts), paymentId);
+      const { paymentNonce, cardId } = verified.request.body;
+      if (!exchanges.isFresh(paymentNonce)) throw new Failure('message/not-fresh');
+      await requirePayable(store, verified, cardId);
+      // payment-rules 4: what is unresolved is loaded before the session starts, so its reading may decide this and nothing else.
+      const unresolved = await store.unresolvedOf(cardId);
+      const opened = await step('ST10', () => security.openPayment({ request: jws }), paymentId);
+      const purpose = { kind: 'payment', request: verified } as const;
+      const exchange = { paymentId, purpose, customer: verified, nonce: paymentNonce, sessionId: opened.sessionId, unresolved, startedAt: now() };
+      return begin(exchange, opened.commands, verified.request.digest);
+    },
+
+    requestReading: async (jws) => {
+      const verified = await verifyReadingRequest(jws, parts);
+      const { readingNonce, cardId, about } = verified.request.body;
+      if (!exchanges.isFresh(readingNonce)) throw new Failure('message/not-fresh');
+      const unresolved = await store.unresolvedOf(cardId);
+      const opened = await security.openReading({ request: jws });
+      const exchange = { paymentId: newId(), purpose: { kind: 'reading', about } as const, customer: verified, nonce: readingNonce, sessionId: opened.sessionId, unresolved, startedAt: now() };
+      return begin(exchange, opened.commands, verified.request.digest);
+    },
+
+    answerCard: async (paymentId, jws) => {
+      const answer = await verifyMessage(cardAnswer, jws, byKnownSender(exchanges.find(paymentId).customer.payer), tally);
+      const { exchange, awaiting } = exchanges.take(paymentId);
+      requirePlace(answer, paymentId, awaiting);
+      const { purpose, sessionId } = exchange;
+      const { responses } = answer.body;
+      const readBalance = purpose.kind === 'reading' || purpose.request.request.body.readBalance;
+
+      if (awaiting.what === 'authentication' && (readBalance || exchange.unresolved.length > 0)) {
+        const { commands } = await security.requestBalance({ sessionId, responses, balance: readBalance }); // ST12
+        const dialog = await replies.dialog(exchange, answer.digest, 'read', commands);
+        exchanges.await(paymentId, { what: 'reading', previous: await digestOf(dialog) });
+        return dialog;
+      }
+      const reading = awaiting.what === 'reading' ? await security.takeBalance({ sessionId, responses }) : null; // ST13
+      const decided = reading === null ? [] : await deciding.byReading(exchange, reading);
+      if (purpose.kind === 'reading') {
+        if (reading === null) throw new Failure('settlement/session', { detail: 'a reading without a reading' });
+        exchanges.close(paymentId);
+        await security.closeSession({ sessionId });
+        return replies.report(exchange, answer.digest, reading, decided);
+      }
+      if (reading !== null && reading.balanceMinor !== null && reading.balanceMinor < purpose.request.bill.body.amountMinor) {
+        exchanges.close(paymentId);
+        await security.closeSession({ sessionId });
+        return replies.balanceTooLow(exchange, purpose.request, answer.digest, reading.balanceMinor);
+      }
+      const offer = await step('ST14', () => offering.makeOffer(exchange, purpose.request, answer, reading), paymentId);
+      exchanges.await(paymentId, { what: 'completion', previous: await digestOf(offer.statement), ...offer });
+      return offer.statement;
+    },
+
+    complete: async (paymentId, jws) => {
+      const message = await verifyMessage(completion, jws, byKnownSender(exchanges.find(paymentId).customer.payer), tally);
+      const { exchange, awaiting } = exchanges.take(paymentId);
+      // A completion may come again after a failure on our side: it repeats no card command, and DONE is decided once.
+      exchanges.await(paymentId, awaiting);
+      requirePlace(message, paymentId, awaiting);
+      if (awaiting.what !== 'completion') throw new Failure('settlement/session', { detail: 'a completion out of place' });
+      const { intent, statement } = awaiting;
+      return step('ST19', async () => {
+        const verdict = await security.verifyNotice({ sessionId: exchange.sessionId, responses: message.body.responses });
+        // payment-rules 5: what is not proved is unknown, and only a reading decides.
+        if (verdict.verdict === 'unproven') throw new Failure('card/unresolved', { detail: verdict.reason });
+        const consent = await consentOrNull(message.body.consent, exchange, statement, tally);
+        return deciding.byNotice(intent, verdict, { statement, consent });
+      }, paymentId);
+    },
+  };
+}
+
+/** Refuses early what the constraints would refuse at the INTENT (payment-rules 2, 9). */
+async function requirePayable(store: ApplicationStore, { bill }: VerifiedPaymentRequest, cardId: string): Promise<void> {
+  const attempts = await store.attemptsFor(bill.body.shopId, bill.body.billId);
+  for (const attempt of attempts) {
+    if (attempt.state === 'DONE') throw new Failure('bill/already-paid');
+    if (attempt.state === 'INTENT' && attempt.cardId !== cardId) throw new Failure('bill/in-progress');
+    if (attempt.state !== 'INTENT' && attempt.state !== 'ABORTED') throw new Failure('bill/expired');
+  }
+}
+
+function requirePlace(message: VerifiedMessage<{ paymentId: string; previous: string }>, paymentId: string, awaiting: Awaiting): void {
+  if (message.body.paymentId !== paymentId || message.body.previous !== awaiting.previous) throw new Failure('message/not-fresh');
+}
