@@ -8,6 +8,8 @@ const engine = new Crypto();
 const subtle = engine.subtle as unknown as webcrypto.SubtleCrypto;
 
 export const BLOCK_BYTES = 16;
+/** `length`: of the key, in bits; this library wants it at every use. */
+const AES_CMAC = { name: 'AES-CMAC', length: 8 * BLOCK_BYTES };
 export const ZERO_BLOCK: Bytes = new Uint8Array(BLOCK_BYTES);
 
 /** Source of random bytes; injected, so that published transcripts can be replayed. */
@@ -32,8 +34,8 @@ export class Aes128 {
 
   /** AES-CMAC, 16 bytes (RFC 4493). */
   async cmac(message: Uint8Array): Promise<Bytes> {
-    this.#cmacKey ??= subtle.importKey('raw', this.#raw, { name: 'AES-CMAC' }, false, ['sign']);
-    return new Uint8Array(await subtle.sign({ name: 'AES-CMAC' }, await this.#cmacKey, new Uint8Array(message)));
+    this.#cmacKey ??= subtle.importKey('raw', this.#raw, AES_CMAC, false, ['sign']);
+    return new Uint8Array(await subtle.sign(AES_CMAC, await this.#cmacKey, new Uint8Array(message)));
   }
 
   /** One block: AES-ECB, which is CBC with an IV of zero. */
