@@ -4,7 +4,9 @@ import type { StepId } from './steps.ts';
 /** `status`: what a server answers with this code. `text`: what a customer reads; it says what to do (the money sentence is the flow's). */
 export const FAILURES = {
   'internal/bug': { status: 500, text: 'Something went wrong on our side. Try again; if it happens again, tell us the code below.' },
+  'internal/busy': { status: 503, text: 'The server has too much to do. Wait a minute and try again.' },
 
+  'message/address': { status: 404, text: 'There is nothing at this address. Start again from the shop.' },
   'message/malformed': { status: 400, text: 'A message arrived damaged. Start the payment again from the shop.' },
   'message/too-large': { status: 413, text: 'A message was larger than any real one. Start the payment again from the shop.' },
   'message/wrong-type': { status: 400, text: 'A message of the wrong kind arrived. Start the payment again from the shop.' },
