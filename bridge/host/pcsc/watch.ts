@@ -1,0 +1,128 @@
+/** Watches the readers on a context and thread of its own: the list now and after every change, through hot plug and a service that restarts. */
+import { encodeHex } from '#protocol/bytes.ts';
+import { Failure } from '#protocol/failure.ts';
+import { MAX_READERS, type ReaderInfo, type ReaderList } from '#bridge/native/messages.ts';
+import type { ContextHandle, PcscLibrary, ReaderEvent } from './library.ts';
+import { SCARD, statusFailure } from './status.ts';
+
+/** SCARD_STATE_* (PC/SC part 5; winscard.h). */
+const STATE = { CHANGED: 0x2, UNKNOWN: 0x4, UNAVAILABLE: 0x8, EMPTY: 0x10, PRESENT: 0x20, EXCLUSIVE: 0x80, INUSE: 0x100, MUTE: 0x200 } as const;
+/** A reader by this name stands for "readers have come or gone" (pcsc-lite, Windows). */
+const PNP_NOTIFICATION = '\\\\?PnP?\\Notification';
+/** Where readers are not announced, and while there is no service, we look again this often. */
+const LOOK_AGAIN_MS = 1_000;
+/** Where they are announced, an announcement may still fall between listing and waiting. */
+const LOOK_AGAIN_ANNOUNCED_MS = 10_000;
+
+export interface ReaderWatch {
+  stop(): void;
+}
+
+/** `load` may fail with `reader/no-service`; `isOurs` tells which readers this process itself holds exclusively. */
+export function watchReaders(load: () => PcscLibrary, isOurs: (reader: string) => boolean, onChange: (list: ReaderList) => void): ReaderWatch {
+  const watcher = new Watcher(load, isOurs, onChange);
+  void watcher.run();
+  return watcher;
+}
+
+class Watcher implements ReaderWatch {
+  readonly #load: () => PcscLibrary;
+  readonly #isOurs: (reader: string) => boolean;
+  readonly #onChange: (list: ReaderList) => void;
+  #reported = '';
+  #stopped = false;
+  #wake: (() => void) | undefined;
+
+  constructor(load: () => PcscLibrary, isOurs: (reader: string) => boolean, onChange: (list: ReaderList) => void) {
+    this.#load = load;
+    this.#isOurs = isOurs;
+    this.#onChange = onChange;
+  }
+
+  async run(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        const library = this.#load();
+        const { status, context } = await library.establishContext();
+        if (status !== SCARD.S_SUCCESS) throw statusFailure(status, 'SCardEstablishContext', false);
+        try {
+          await this.#follow(library, context);
+        } finally {
+          this.#wake = undefined;
+          await library.releaseContext(context);
+        }
+      } catch (reason) {
+        this.#report({ readers: [], problem: reason instanceof Failure ? reason.code : 'reader/failed' });
+        await this.#pause();
+      }
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#wake?.();
+  }
+
+  async #follow(library: PcscLibrary, context: ContextHandle): Promise<void> {
+    const known = new Map<string, number>();
+    this.#wake = () => library.cancel(context);
+    while (!this.#stopped) {
+      const names = await this.#list(library, context);
+      for (const name of known.keys()) if (!names.includes(name)) known.delete(name);
+      for (const name of names) if (!known.has(name)) known.set(name, 0);
+      if (names.length === 0) this.#report({ readers: [] });
+      const watched = [...known].map(([name, current]) => ({ name, current }));
+      // pcsc-lite counts the readers in the upper half of this entry; announced is every change of that count.
+      if (library.abi.pnp) watched.push({ name: PNP_NOTIFICATION, current: names.length << 16 });
+      if (watched.length === 0) {
+        await this.#pause();
+        continue;
+      }
+      const timeoutMs = library.abi.pnp ? LOOK_AGAIN_ANNOUNCED_MS : LOOK_AGAIN_MS;
+      const { status, events } = await library.getStatusChange(context, timeoutMs, watched);
+      if (status === SCARD.E_CANCELLED) return;
+      // A reader that left between the list and this call: list again.
+      if (status === SCARD.E_UNKNOWN_READER || status === SCARD.E_TIMEOUT) continue;
+      if (status !== SCARD.S_SUCCESS) throw statusFailure(status, 'SCardGetStatusChange', false);
+      const readers = events.filter(({ name }) => name !== PNP_NOTIFICATION);
+      for (const { name, event } of readers) known.set(name, event & ~STATE.CHANGED);
+      this.#report({ readers: readers.filter(isThere).map((event) => readerInfo(event, this.#isOurs)) });
+    }
+  }
+
+  async #list(library: PcscLibrary, context: ContextHandle): Promise<string[]> {
+    const { status, names } = await library.listReaders(context);
+    if (status === SCARD.E_NO_READERS_AVAILABLE) return [];
+    if (status !== SCARD.S_SUCCESS) throw statusFailure(status, 'SCardListReaders', false);
+    return names.slice(0, MAX_READERS);
+  }
+
+  #report(list: ReaderList): void {
+    const text = JSON.stringify(list);
+    if (this.#stopped || text === this.#reported) return;
+    this.#reported = text;
+    this.#onChange(list);
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, LOOK_AGAIN_MS);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function isThere({ event }: ReaderEvent): boolean {
+  return (event & (STATE.UNKNOWN | STATE.UNAVAILABLE)) === 0;
+}
+
+/** The list as the extension sees it: a card that this very host holds is `present`, not in somebody's use. */
+export function readerInfo({ name, event, atr }: ReaderEvent, isOurs: (reader: string) => boolean): ReaderInfo {
+  if ((event & STATE.PRESENT) === 0) return { name, state: 'empty' };
+  if ((event & STATE.MUTE) !== 0) return { name, state: 'mute' };
+  const taken = (event & (STATE.EXCLUSIVE | STATE.INUSE)) !== 0 && !isOurs(name);
+  return { name, state: taken ? 'in-use' : 'present', atr: encodeHex(atr) };
+}
