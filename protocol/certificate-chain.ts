@@ -12,7 +12,7 @@ export async function validateChain(chain: readonly Bytes[], role: Role, anchors
     if (leaf === undefined) throw new RangeError('an empty chain');
     requireLeaf(leaf, role);
     authorities.forEach((authority, index) => requireAuthority(authority, index, leaf));
-    await requireSignatures(path, anchors.map(parseCertificate));
+    await requireSignatures(path, parseAnchors(anchors));
     return {
       certificate: await validatedCertificate(leaf, role),
       fromMs: Math.max(...path.map(({ notBeforeMs }) => notBeforeMs)),
@@ -21,6 +21,15 @@ export async function validateChain(chain: readonly Bytes[], role: Role, anchors
   } catch (cause) {
     throw cause instanceof Failure ? cause : new Failure('message/certificate', { cause, detail: cause instanceof Error ? cause.message : 'unreadable' });
   }
+}
+
+const parsedAnchors = new WeakMap<readonly Bytes[], readonly ParsedCertificate[]>();
+
+/** A verifier's roots stay the same: each is parsed once. */
+function parseAnchors(anchors: readonly Bytes[]): readonly ParsedCertificate[] {
+  const parsed = parsedAnchors.get(anchors) ?? anchors.map(parseCertificate);
+  parsedAnchors.set(anchors, parsed);
+  return parsed;
 }
 
 function requireLeaf(leaf: ParsedCertificate, role: Role): void {
