@@ -1,0 +1,200 @@
+/** The card image as text for a file: JSON with hex strings, read strictly, so that a damaged image is refused and never half believed. */
+import { areKnownKeys, NEVER } from './access-rights.ts';
+import { BLOCK_BYTES } from './crypto.ts';
+import { COMM_MODE } from './secure-messaging.ts';
+import { encodeHex, parseHex } from '#protocol/bytes.ts';
+import { PROFILES } from './profile.ts';
+import { UID_BYTES } from './factory-image.ts';
+import type { AccessRights, CardFile, CardImage, CardKey } from './card-image.ts';
+import type { Bytes } from '#protocol/bytes.ts';
+import type { CommMode } from './secure-messaging.ts';
+
+export class CardImageError extends Error {
+  override readonly name = 'CardImageError';
+}
+
+const FORMAT = 'kessai-card-image-1';
+const MAX_FILES = 32;
+const MAX_STANDARD_FILE_BYTES = 8192;
+const MAX_INT32 = 0x7fffffff;
+const MAX_UINT32 = 0xffffffff;
+const MAX_UINT24 = 0xffffff;
+
+export function encodeCardImage(image: CardImage): string {
+  const asText = (_: string, value: unknown): unknown => (value instanceof Uint8Array ? encodeHex(value) : value);
+  return `${JSON.stringify({ format: FORMAT, ...image }, asText, 1)}\n`;
+}
+
+/** Throws CardImageError that names the field. */
+export function parseCardImage(text: string): CardImage {
+  const image = new Fields('image', parseJson(text));
+  image.literal('format', [FORMAT]);
+  const profile = image.literal('profile', ['desfire-light']);
+  const keyCount = PROFILES[profile].keyCount;
+  const uid = image.bytes('uid', UID_BYTES);
+  const keys = image.list('keys', keyCount, keyCount).map(parseKey);
+  const files = image.list('files', 0, MAX_FILES).map((fields) => parseFile(fields, keyCount));
+  image.end();
+  if (new Set(files.map((file) => file.number)).size !== files.length) throw new CardImageError('image.files: two files with one number');
+  if (files.filter((file) => file.type === 'transaction-mac').length > 1) throw new CardImageError('image.files: more than one transaction-MAC file');
+  return { profile, uid, keys, files };
+}
+
+function parseKey(fields: Fields): CardKey {
+  const key = { value: fields.bytes('value', BLOCK_BYTES), version: fields.integer('version', 0, 255), failures: fields.integer('failures', 0, MAX_INT32) };
+  fields.end();
+  return key;
+}
+
+function parseFile(fields: Fields, keyCount: number): CardFile {
+  const type = fields.literal('type', ['standard', 'value', 'cyclic', 'transaction-mac']);
+  const common = { number: fields.integer('number', 0, 0x1f), mode: parseMode(fields), rights: parseRights(fields.object('rights'), keyCount) };
+  const file = TYPE_PARSERS[type](fields, common);
+  fields.end();
+  return file;
+}
+
+type Common = Pick<CardFile, 'number' | 'mode' | 'rights'>;
+
+const TYPE_PARSERS: Record<CardFile['type'], (fields: Fields, common: Common) => CardFile> = {
+  standard: (fields, common) => ({ ...common, type: 'standard', isoId: fields.integer('isoId', 0, 0xffff), content: fields.bytes('content', 1, MAX_STANDARD_FILE_BYTES) }),
+  value: parseValueFile,
+  cyclic: parseCyclicFile,
+  'transaction-mac': (fields, common) => {
+    if (common.rights.write !== NEVER) throw fields.error('rights', 'a transaction-MAC file cannot be written');
+    return {
+      ...common,
+      type: 'transaction-mac',
+      appTmKey: fields.bytes('appTmKey', BLOCK_BYTES),
+      keyVersion: fields.integer('keyVersion', 0, 255),
+      counter: fields.integer('counter', 0, MAX_UINT32),
+      tmv: fields.bytes('tmv', 8),
+      readerId: fields.bytes('readerId', BLOCK_BYTES),
+      counterLimit: fields.has('counterLimit') ? fields.integer('counterLimit', 0, MAX_UINT32) : undefined,
+    };
+  },
+};
+
+function parseValueFile(fields: Fields, common: Common): CardFile {
+  const [lower, upper] = [fields.integer('lower', ~MAX_INT32, MAX_INT32), fields.integer('upper', ~MAX_INT32, MAX_INT32)];
+  return {
+    ...common,
+    type: 'value',
+    lower,
+    upper,
+    value: fields.integer('value', lower, upper),
+    limitedCredit: fields.integer('limitedCredit', 0, MAX_UINT32),
+    limitedCreditEnabled: fields.boolean('limitedCreditEnabled'),
+    freeGetValue: fields.boolean('freeGetValue'),
+    configured: fields.boolean('configured'),
+  };
+}
+
+function parseCyclicFile(fields: Fields, common: Common): CardFile {
+  const [recordBytes, maxRecords] = [fields.integer('recordBytes', 1, MAX_UINT24), fields.integer('maxRecords', 2, 255)];
+  const records = fields.hexList('records', recordBytes, maxRecords - 1);
+  return { ...common, type: 'cyclic', isoId: fields.integer('isoId', 0, 0xffff), recordBytes, maxRecords, records };
+}
+
+function parseMode(fields: Fields): CommMode {
+  const modes: readonly number[] = Object.values(COMM_MODE);
+  const mode = fields.integer('mode', 0, 3);
+  if (!modes.includes(mode)) throw fields.error('mode', 'no communication mode');
+  return mode as CommMode;
+}
+
+function parseRights(fields: Fields, keyCount: number): AccessRights {
+  const right = (name: string): number => fields.integer(name, 0, NEVER);
+  const rights = { read: right('read'), write: right('write'), readWrite: right('readWrite'), change: right('change') };
+  if (!areKnownKeys(rights, keyCount)) throw fields.error('read', 'a key that this card does not have');
+  fields.end();
+  return rights;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new CardImageError('image: not JSON', { cause });
+  }
+}
+
+/** The fields of one JSON object, each asked for once; whatever nobody asked for is refused at the end. */
+class Fields {
+  readonly #path: string;
+  readonly #rest: Map<string, unknown>;
+
+  constructor(path: string, value: unknown) {
+    this.#path = path;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new CardImageError(`${path}: not an object`);
+    this.#rest = new Map(Object.entries(value));
+  }
+
+  error(name: string, what: string): CardImageError {
+    return new CardImageError(`${this.#path}.${name}: ${what}`);
+  }
+
+  has(name: string): boolean {
+    return this.#rest.has(name);
+  }
+
+  end(): void {
+    const [unknown] = this.#rest.keys();
+    if (unknown !== undefined) throw this.error(unknown, 'unknown field');
+  }
+
+  integer(name: string, min: number, max: number): number {
+    const value = this.#take(name);
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) throw this.error(name, `not an integer from ${min} to ${max}`);
+    return value;
+  }
+
+  boolean(name: string): boolean {
+    const value = this.#take(name);
+    if (typeof value !== 'boolean') throw this.error(name, 'neither true nor false');
+    return value;
+  }
+
+  literal<T extends string>(name: string, allowed: readonly T[]): T {
+    const value = this.#take(name);
+    const found = allowed.find((one) => one === value);
+    if (found === undefined) throw this.error(name, `not ${allowed.join(' or ')}`);
+    return found;
+  }
+
+  bytes(name: string, min: number, max = min): Bytes {
+    return this.#hex(name, this.#take(name), min, max);
+  }
+
+  hexList(name: string, bytesEach: number, maxCount: number): Bytes[] {
+    return this.#array(name, 0, maxCount).map((value) => this.#hex(name, value, bytesEach, bytesEach));
+  }
+
+  object(name: string): Fields {
+    return new Fields(`${this.#path}.${name}`, this.#take(name));
+  }
+
+  list(name: string, min: number, max: number): Fields[] {
+    return this.#array(name, min, max).map((value, index) => new Fields(`${this.#path}.${name}[${index}]`, value));
+  }
+
+  #array(name: string, min: number, max: number): unknown[] {
+    const value = this.#take(name);
+    if (!Array.isArray(value) || value.length < min || value.length > max) throw this.error(name, `not a list of ${min} to ${max}`);
+    return value as unknown[];
+  }
+
+  #hex(name: string, value: unknown, min: number, max: number): Bytes {
+    if (typeof value !== 'string' || value.length % 2 !== 0 || !/^[0-9A-F]*$/.test(value)) throw this.error(name, 'not a string of upper-case hex');
+    const bytes = parseHex(value);
+    if (bytes.length < min || bytes.length > max) throw this.error(name, `not ${min === max ? min : `${min} to ${max}`} bytes`);
+    return bytes;
+  }
+
+  #take(name: string): unknown {
+    if (!this.#rest.has(name)) throw this.error(name, 'missing');
+    const value = this.#rest.get(name);
+    this.#rest.delete(name);
+    return value;
+  }
+}
