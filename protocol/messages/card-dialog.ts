@@ -6,7 +6,7 @@ import { commandsSchema, nonceSchema, paymentIdSchema, responsesSchema } from '.
 /** Server to PC. `previous`: digest of the PC's message that this answers; `nonce`: the PC's own, of the request that began the exchange. */
 export const cardDialog = defineMessage(
   'kessai-card-dialog',
-  v.strictObject({ paymentId: paymentIdSchema, nonce: nonceSchema, previous: digestSchema, phase: v.picklist(['authenticate', 'read']), commands: commandsSchema }),
+  v.strictObject({ paymentId: paymentIdSchema, nonce: nonceSchema, previous: digestSchema, phase: v.picklist(['authenticate', 'read', 'issue', 'load']), commands: commandsSchema }),
   'settlement/signature',
 );
 

@@ -7,7 +7,7 @@ interface HeldNotice extends OutstandingNotice {
   acknowledgedAt: number | null;
 }
 
-const HOLDS_BILL: readonly OperationState[] = ['INTENT', 'DONE', 'EXPIRED', 'REFUND_DUE', 'CLOSED'];
+const HOLDS_BILL: readonly OperationState[] = ['INTENT', 'DONE', 'EXPIRED', 'REFUND_DUE'];
 const HOLDS_CARD: readonly OperationState[] = ['INTENT', 'EXPIRED'];
 
 export function createMemoryApplicationStore(): ApplicationStore {
@@ -39,8 +39,7 @@ export function createMemoryApplicationStore(): ApplicationStore {
     find: (paymentId) => Promise.resolve(operations.get(paymentId)),
     unresolvedOf: (cardId) => Promise.resolve(all().filter((operation) => operation.cardId === cardId && HOLDS_CARD.includes(operation.state))),
     attemptsFor: (shopId, billId) => Promise.resolve(all().filter(({ bill }) => bill?.shopId === shopId && bill.billId === billId)),
-    overdue: (before, limit) =>
-      Promise.resolve(all().filter(({ bill, state }) => bill !== null && bill.expiresAt < before && (state === 'INTENT' || state === 'ABORTED')).slice(0, limit)),
+    overdue: (before, limit) => Promise.resolve(all().filter((operation) => isOverdue(operation, before, all())).slice(0, limit)),
     dueNotices: (now, limit) => Promise.resolve([...notices.values()].filter((held) => held.acknowledgedAt === null && held.nextAttemptAt <= now).slice(0, limit)),
     markNotice: (noticeId, mark) => {
       const held = notices.get(noticeId);
@@ -56,4 +55,11 @@ export function createMemoryApplicationStore(): ApplicationStore {
           .reduce((sum, { debit, credit, amountMinor }) => sum + (credit === account ? amountMinor : 0n) - (debit === account ? amountMinor : 0n), 0n),
       ),
   };
+}
+
+function isOverdue({ paymentId, bill, state }: Operation, before: number, all: readonly Operation[]): boolean {
+  if (bill === null || bill.expiresAt >= before) return false;
+  if (state === 'INTENT') return true;
+  const attempts = all.filter((other) => other.bill?.shopId === bill.shopId && other.bill.billId === bill.billId);
+  return attempts.every((attempt) => attempt.state === 'ABORTED') && attempts.at(-1)?.paymentId === paymentId;
 }

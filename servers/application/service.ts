@@ -44,7 +44,7 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
       await requirePayable(store, verified, cardId);
       // payment-rules 4: what is unresolved is loaded before the session starts, so its reading may decide this and nothing else.
       const unresolved = await store.unresolvedOf(cardId);
-      const opened = await step('ST10', () => security.openPayment({ request: jws }), paymentId);
+      const opened = await step('ST10', () => security.openPayment({ paymentId, request: jws }), paymentId);
       const purpose = { kind: 'payment', request: verified } as const;
       const exchange = { paymentId, purpose, customer: verified, nonce: paymentNonce, sessionId: opened.sessionId, unresolved, startedAt: now() };
       return begin(exchange, opened.commands, verified.request.digest);

@@ -103,7 +103,10 @@ export interface ApplicationStore {
   unresolvedOf(cardId: string): Promise<readonly Operation[]>;
   /** Every attempt for a bill, oldest first. */
   attemptsFor(shopId: string, billId: string): Promise<readonly Operation[]>;
-  /** Payments whose bill expired before `billExpiredBefore` and that are INTENT or ABORTED; at most `limit`. */
+  /**
+   * Payments whose bill expired before `billExpiredBefore`: those in INTENT, and the newest attempt of a bill whose attempts
+   * were all ABORTED (so that the shop hears of it once); at most `limit`.
+   */
   overdue(billExpiredBefore: number, limit: number): Promise<readonly Operation[]>;
   /** Notices that are not acknowledged and due at `now`, oldest first; at most `limit`. */
   dueNotices(now: number, limit: number): Promise<readonly OutstandingNotice[]>;

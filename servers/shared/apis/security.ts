@@ -1,6 +1,6 @@
 /** What the security server does for the application server. It alone can speak to a card, and trusts nobody's word about a payment. */
 import { amountSchema } from '#protocol/amount.ts';
-import { cardIdSchema, commandsSchema, nonceSchema, responsesSchema } from '#protocol/messages/fields.ts';
+import { cardIdSchema, commandsSchema, paymentIdSchema, responsesSchema } from '#protocol/messages/fields.ts';
 import { jwsSchema } from '#protocol/signed.ts';
 import * as v from 'valibot';
 import { defineApi, type ServiceOf } from '../rpc.ts';
@@ -43,7 +43,7 @@ export type Verdict = v.InferOutput<typeof verdictSchema>;
 
 export const securityApi = defineApi({
   /** ST11: verifies BILL and request for itself, starts a session under key 1, answers the card's challenge. */
-  openPayment: { request: v.strictObject({ request: jwsSchema }), response: openedSchema },
+  openPayment: { request: v.strictObject({ paymentId: paymentIdSchema, request: jwsSchema }), response: openedSchema },
   /** The same for a reading that resolves what is open on a card. */
   openReading: { request: v.strictObject({ request: jwsSchema }), response: openedSchema },
   /** ST12: checks the card's authentication answer and makes BRC; `balance: false` reads the log only. */
@@ -60,17 +60,17 @@ export const securityApi = defineApi({
   /** Forgets a session that is not needed any more. */
   closeSession: { request: v.strictObject({ sessionId: sessionIdSchema }), response: v.null() },
 
-  /** An operator's order (messages/operator-order.ts): verified here, used once; begins issuing a card under its factory key 0. */
-  openIssue: { request: v.strictObject({ order: jwsSchema, cardChallenge: v.string(), nonce: nonceSchema }), response: openedSchema },
-  /** The next batch of issuing, or null when the card is issued. */
+  /** An operator's order to issue (messages/operator-order.ts): verified here, used once; answers the factory card's challenge under key 0. */
+  openIssue: { request: v.strictObject({ order: jwsSchema, operationId: operationIdSchema, timeSeconds: counterSchema }), response: openedSchema },
+  /** The next batch of issuing; null when the card is issued. */
   continueIssue: { request: answersSchema, response: v.strictObject({ commands: v.nullable(commandsSchema) }) },
-  /** An operator's order to load: begins with a reading under key 1. */
-  openLoad: { request: v.strictObject({ order: jwsSchema, cardChallenge: v.string(), nonce: nonceSchema }), response: openedSchema },
-  /** Checks the answers to the reading's authentication under key 1 has been taken; asks the card for its challenge under key 3. */
-  requestLoadAuthentication: { request: v.strictObject({ sessionId: sessionIdSchema }), response: batchSchema },
+  /** An operator's order to load, likewise: begins with a session under key 1 for a reading. */
+  openLoad: { request: v.strictObject({ order: jwsSchema }), response: openedSchema },
+  /** After the reading: asks the card for its challenge under key 3. */
+  requestLoadChallenge: { request: v.strictObject({ sessionId: sessionIdSchema }), response: batchSchema },
   /** The server's half of the authentication under key 3. */
   authenticateLoad: { request: answersSchema, response: batchSchema },
-  /** Checks the authentication answer; commands that credit the order's amount. Once a session. */
+  /** Checks the card's half; commands that credit the order's amount. Once a session. */
   prepareCredit: {
     request: v.strictObject({ sessionId: sessionIdSchema, responses: responsesSchema, operationId: operationIdSchema, timeSeconds: counterSchema }),
     response: preparedSchema,

@@ -1,0 +1,66 @@
+/** The security server (SS): alone it reaches the cards' keys; it checks for itself what the shop, the customer or an operator signed before it speaks to a card. */
+import { parseHex } from '#protocol/bytes.ts';
+import { Failure } from '#protocol/failure.ts';
+import { encodeCommands, parseResponses } from '#protocol/messages/fields.ts';
+import { createStep } from '#protocol/step.ts';
+import type { SecurityService } from '../shared/apis/security.ts';
+import { verifyPaymentRequest, verifyReadingRequest } from '../shared/payment-request.ts';
+import { createIssuing } from './issuing.ts';
+import { createLoading } from './loading.ts';
+import type { SecurityParts, SessionContext } from './parts.ts';
+import type { LiveSession } from './sessions.ts';
+import { openSession, preparedOf, readingOf, takeAuthentication, verdictOf } from './wire.ts';
+
+export function createSecurityService(parts: SecurityParts): SecurityService {
+  const { sessions } = parts;
+  const step = createStep({ party: 'security', journal: parts.journal, now: parts.now });
+  /** Steps are named for payments only: a reading or load does the same work without the name. */
+  const stepOfPayment = async <T>(id: 'ST12' | 'ST13', { context }: LiveSession<SessionContext>, act: () => T): Promise<T> =>
+    context.kind === 'payment' ? step(id, act, context.paymentId) : act();
+
+  return {
+    openPayment: ({ paymentId, request }) =>
+      step('ST11', async () => {
+        const verified = await verifyPaymentRequest(request, parts);
+        return openSession(parts, verified.card.cardId, verified.request.body.cardChallenge, { kind: 'payment', paymentId, amountMinor: verified.bill.body.amountMinor });
+      }, paymentId),
+
+    openReading: async ({ request }) => {
+      const verified = await verifyReadingRequest(request, parts);
+      return openSession(parts, verified.card.cardId, verified.request.body.cardChallenge, { kind: 'reading' });
+    },
+
+    requestBalance: ({ sessionId, responses, balance }) => {
+      const session = sessions.get(sessionId);
+      return stepOfPayment('ST12', session, () => {
+        takeAuthentication(session, responses);
+        return { commands: encodeCommands(session.requestReading(balance ? 'balance' : 'log')) };
+      });
+    },
+
+    takeBalance: ({ sessionId, responses }) => {
+      const session = sessions.get(sessionId);
+      return stepOfPayment('ST13', session, () => readingOf(session, session.takeReading(parseResponses(responses))));
+    },
+
+    prepareDebit: ({ sessionId, operationId, timeSeconds, responses, balance }) => {
+      const session = sessions.get(sessionId);
+      const { context } = session;
+      if (context.kind !== 'payment') throw new Failure('settlement/session', { detail: `no debit in a session for a ${context.kind}` });
+      if (responses !== null) takeAuthentication(session, responses);
+      const order = { kind: 'debit', operationId: parseHex(operationId), amountMinor: context.amountMinor, timeSeconds, readBalanceAfter: balance } as const;
+      return Promise.resolve(preparedOf(session.prepareTransfer(order)));
+    },
+
+    verifyNotice: ({ sessionId, responses }) => Promise.resolve(verdictOf(sessions.verifyTransfer(sessionId, parseResponses(responses)))),
+
+    closeSession: ({ sessionId }) => {
+      sessions.forget(sessionId);
+      return Promise.resolve(null);
+    },
+
+    ...createIssuing(parts),
+    ...createLoading(parts),
+  };
+}
+
