@@ -223,6 +223,9 @@ describe('reading and transfer', () => {
       return pending.verify(onlyAnswer(card.transmit([pending.command])));
     };
     const nothingRead = { transactionMacInput: new Uint8Array() };
+    const spent = session();
+    prepareTransfer(spent, walletCard, order('debit', 1n), nothingRead);
+    expect(spent.isAlive).toBe(false);
     const otherKey = prepareTransfer(session(), wrongKey, order('debit', 1n), nothingRead);
     expect(otherKey.verify(card.transmit(otherKey.commands))).toMatchObject({ outcome: 'unproven', reason: 'transaction-mac' });
     const otherInput = prepareTransfer(session(), walletCard, order('debit', 1n), { transactionMacInput: new Uint8Array(16) });
