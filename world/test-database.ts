@@ -2,14 +2,8 @@
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
+import { TEST_DATABASE_NAME } from '#servers/shared/database-for-tests.ts';
 import { startPostgres, type Postgres } from './postgres.ts';
-
-declare module 'vitest' {
-  export interface ProvidedContext {
-    /** Where to make databases; or why there is no PostgreSQL, for the tests that need it to say so. */
-    testPostgres: { url: string } | { error: string };
-  }
-}
 
 const FORGOTTEN_AFTER_MS = 3_600_000;
 
@@ -26,14 +20,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return () => postgres.stop();
 }
 
-/** Databases of runs that were killed; their names carry the time (see servers/shared/database-for-tests.ts). */
+/** Databases of runs that were killed. */
 async function dropForgotten(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
   await client.connect();
   try {
     const { rows } = await client.query<{ name: string }>("select datname as name from pg_database where datname like 'test\\_%'");
     for (const { name } of rows) {
-      const madeAt = Number(/^test_(\d+)_/.exec(name)?.[1]);
+      const madeAt = Number(TEST_DATABASE_NAME.exec(name)?.[1]);
       if (Date.now() - madeAt > FORGOTTEN_AFTER_MS) await client.query(`drop database if exists ${pg.escapeIdentifier(name)} with (force)`);
     }
   } finally {
