@@ -40,6 +40,12 @@ export interface SettlementHosts {
 
 export const DEFAULT_HOSTS: SettlementHosts = { application: 'settlement.localhost', information: 'enrol.settlement.localhost', security: 'security.settlement.localhost' };
 
+export interface ShopIdentities {
+  readonly web: Identity;
+  readonly peer: Identity;
+  readonly signing: Identity;
+}
+
 /** `web`: TLS for browsers (under the web root). `peer`: TLS among servers, for both ends. `signing`: messages. */
 export interface Pki {
   readonly folder: string;
@@ -51,7 +57,7 @@ export interface Pki {
   readonly security: { readonly peer: Identity };
   readonly operator: { readonly signing: Identity };
   /** By host. */
-  readonly shops: ReadonlyMap<string, { readonly web: Identity; readonly peer: Identity; readonly signing: Identity }>;
+  readonly shops: ReadonlyMap<string, ShopIdentities>;
 }
 
 export interface PkiParameters {
@@ -71,6 +77,7 @@ const BACKDATE_MS = 300_000;
 
 /** Makes what is missing, renews what is near its end, and leaves the rest as it is. Two processes may do so at once. */
 export async function ensurePki({ folder, hosts = DEFAULT_HOSTS, shops, now = Date.now }: PkiParameters): Promise<Pki> {
+  for (const { host } of shops) requireFileName(host);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await chmod(folder, 0o700);
   const nowMs = now();
@@ -85,12 +92,15 @@ export async function ensurePki({ folder, hosts = DEFAULT_HOSTS, shops, now = Da
   const peer = (party: string, issuer: Authority, role: Role, host: string) => leaf(`${party}/peer.pem`, issuer, { role, commonName: host, dnsNames: [host] });
 
   const { application, information, security } = hosts;
-  const shopIdentities = shops.map(async ({ host, organization, origins }) => {
-    requireFileName(host);
+  const shopIdentities = new Map<string, ShopIdentities>();
+  for (const { host, organization, origins } of shops) {
     const party = `shops/${host}`;
-    const signing = leaf(`${party}/signing.pem`, shopsIssuer, { role: 'shop', commonName: host, organization, origins });
-    return [host, { web: await web(party, host), peer: await peer(party, shopsIssuer, 'shop-server', host), signing: await signing }] as const;
-  });
+    shopIdentities.set(host, {
+      web: await web(party, host),
+      peer: await peer(party, shopsIssuer, 'shop-server', host),
+      signing: await leaf(`${party}/signing.pem`, shopsIssuer, { role: 'shop', commonName: host, organization, origins }),
+    });
+  }
   return {
     folder, root, webRoot,
     application: {
@@ -101,7 +111,7 @@ export async function ensurePki({ folder, hosts = DEFAULT_HOSTS, shops, now = Da
     information: { web: await web('information', information), peer: await peer('information', servers, 'information-server', information), customersIssuer },
     security: { peer: await peer('security', servers, 'security-server', security) },
     operator: { signing: await leaf('operator/signing.pem', servers, { role: 'operator', commonName: 'operator' }) },
-    shops: new Map(await Promise.all(shopIdentities)),
+    shops: shopIdentities,
   };
 }
 
