@@ -46,7 +46,8 @@ function dataLengths(command: SecuredCommand, header: Bytes): readonly [number, 
 
 function wireLength(dataBytes: number, mode: CommMode): number {
   if (mode === COMM_MODE.PLAIN) return dataBytes;
-  return (mode === COMM_MODE.FULL ? paddedLength(dataBytes) : dataBytes) + MAC_BYTES;
+  // Without data there is nothing to encipher, and no padding either.
+  return (mode === COMM_MODE.FULL && dataBytes > 0 ? paddedLength(dataBytes) : dataBytes) + MAC_BYTES;
 }
 
 function requireLength(length: number, min: number, max: number): void {
