@@ -65,6 +65,8 @@ export async function relayDialog(settlement: Settlement, first: Turn, binding: 
     const message = await verifyAnswer(cardDialog, { ...turn, sender: settlementSender(identity, sender), tally: identity.tally });
     const { body } = message;
     if (body.nonce !== binding.nonce || body.previous !== (await digestOf(turn.request))) throw new Failure('message/not-fresh', { detail: 'dialog of another request' });
+    // Issuing and loading are an operator's; the gate knows only these two phases of a dialog.
+    if (body.phase !== 'authenticate' && body.phase !== 'read') throw new Failure('settlement/mismatch', { detail: `phase ${body.phase}` });
     sender = message.sender;
     const responses = await binding.contact.card.transmit(body.phase, parseCommands(body.commands));
     const request = await signMessage(cardAnswer, { paymentId: body.paymentId, previous: message.digest, responses: encodeResponses(responses) }, identity.signer);

@@ -3,7 +3,6 @@ import { notice } from '#protocol/messages/notice.ts';
 import { signMessage, type Jws } from '#protocol/signed.ts';
 import { Failure } from '#protocol/failure.ts';
 import type { CardReading, Verdict } from '../shared/apis/security.ts';
-import type { Exchange } from './exchange.ts';
 import type { ApplicationParts } from './parts.ts';
 import type { Decision, Evidence, Intent, Operation, Transfer } from './store.ts';
 
@@ -18,7 +17,9 @@ export interface Deciding {
   /** A valid PCN is proof even from a superseded session: INTENT becomes DONE, EXPIRED becomes REFUND_DUE. Answers the ACN. */
   byNotice(intent: Intent, verdict: Verdict & { verdict: 'committed' }, evidence: { statement: Jws; consent: Jws | null }): Promise<Jws>;
   /** Decides what was unresolved when the reading's session started, by the operation id in the card's log. */
-  byReading(exchange: Exchange, reading: CardReading): Promise<readonly Decided[]>;
+  byReading(session: { readonly sessionId: string; readonly unresolved: readonly Operation[] }, reading: CardReading): Promise<readonly Decided[]>;
+  /** An issue or load that the security server has proved; it has no notice. */
+  carriedOut(intent: Intent, evidence: Evidence): Promise<void>;
   /** Bills that were not paid in time: proved (ABORTED) become CLOSED, in doubt (INTENT) become EXPIRED; the shop hears "not paid". */
   byClock(operation: Operation, at: number): Promise<void>;
 }
@@ -61,6 +62,12 @@ export function createDeciding(parts: ApplicationParts): Deciding {
         decided.push({ operation: settled, outcome: settled.state === 'DONE' ? 'paid' : 'not-paid', notice: settled.state === 'DONE' ? settled.notice : null });
       }
       return decided;
+    },
+
+    carriedOut: async (intent, evidence) => {
+      if (await decide(intent, 'DONE', evidence)) return;
+      const settled = await store.find(intent.paymentId);
+      if (settled?.state !== 'DONE') throw new Failure('card/unresolved', { detail: `operation is ${settled?.state ?? 'gone'}` });
     },
 
     byClock: async (operation, at) => {

@@ -30,25 +30,25 @@ export type Awaiting =
   | { readonly what: 'reading'; readonly previous: string }
   | { readonly what: 'completion'; readonly previous: string; readonly intent: Intent; readonly statement: Jws };
 
-interface Held {
-  readonly exchange: Exchange;
-  awaiting: Awaiting | null;
+interface Held<E, A> {
+  readonly exchange: E;
+  awaiting: A | null;
 }
 
-export interface Exchanges {
-  open(exchange: Exchange, awaiting: Awaiting): void;
+export interface Exchanges<E, A> {
+  open(exchange: E, awaiting: A): void;
   /** Throws `settlement/session` if there is none. */
-  find(paymentId: string): Exchange;
+  find(paymentId: string): E;
   /** The exchange, taken: nobody else can go on with it until `await` is called. Throws `settlement/session`. */
-  take(paymentId: string): { readonly exchange: Exchange; readonly awaiting: Awaiting };
-  await(paymentId: string, awaiting: Awaiting): void;
+  take(paymentId: string): { readonly exchange: E; readonly awaiting: A };
+  await(paymentId: string, awaiting: A): void;
   close(paymentId: string): void;
   /** True once for each nonce while it is remembered. */
   isFresh(nonce: string): boolean;
 }
 
-export function createExchanges(now: () => number): Exchanges {
-  const held = new Map<string, Held>();
+export function createExchanges<E extends { readonly paymentId: string; readonly startedAt: number }, A>(now: () => number): Exchanges<E, A> {
+  const held = new Map<string, Held<E, A>>();
   const nonces = new Map<string, number>();
 
   const forgetOld = (): void => {
@@ -62,29 +62,30 @@ export function createExchanges(now: () => number): Exchanges {
     }
   };
 
+  const found = (paymentId: string): Held<E, A> => {
+    forgetOld();
+    const exchange = held.get(paymentId);
+    if (exchange === undefined) throw new Failure('settlement/session', { detail: 'no such exchange' });
+    return exchange;
+  };
+
   return {
     open: (exchange, awaiting) => {
       forgetOld();
       if (held.size >= MAX_EXCHANGES) throw new Failure('settlement/busy');
       held.set(exchange.paymentId, { exchange, awaiting });
     },
-    find: (paymentId) => {
-      forgetOld();
-      const found = held.get(paymentId);
-      if (found === undefined) throw new Failure('settlement/session', { detail: 'no such exchange' });
-      return found.exchange;
-    },
+    find: (paymentId) => found(paymentId).exchange,
     take: (paymentId) => {
-      forgetOld();
-      const found = held.get(paymentId);
-      const awaiting = found?.awaiting;
-      if (found === undefined || awaiting === undefined || awaiting === null) throw new Failure('settlement/session', { detail: 'no such exchange, or it is being answered' });
-      found.awaiting = null;
-      return { exchange: found.exchange, awaiting };
+      const taken = found(paymentId);
+      const { exchange, awaiting } = taken;
+      if (awaiting === null) throw new Failure('settlement/session', { detail: 'the exchange is being answered' });
+      taken.awaiting = null;
+      return { exchange, awaiting };
     },
     await: (paymentId, awaiting) => {
-      const found = held.get(paymentId);
-      if (found !== undefined) found.awaiting = awaiting;
+      const taken = held.get(paymentId);
+      if (taken !== undefined) taken.awaiting = awaiting;
     },
     close: (paymentId) => void held.delete(paymentId),
     isFresh: (nonce) => {

@@ -24,7 +24,7 @@ export interface ApplicationService {
 export function createApplicationService(parts: ApplicationParts): ApplicationService {
   const { store, security, now, newId, tally } = parts;
   const step = createStep({ party: 'application', journal: parts.journal, now });
-  const exchanges = createExchanges(now);
+  const exchanges = createExchanges<Exchange, Awaiting>(now);
   const deciding = createDeciding(parts);
   const offering = createOffering(parts);
   const replies = createReplies(parts);

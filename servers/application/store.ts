@@ -56,6 +56,7 @@ export interface Operation extends Intent {
 export type Evidence =
   | { readonly by: 'notice'; readonly transactionCounter: number; readonly transactionMac: string; readonly statement: Jws | null; readonly consent: Jws | null }
   | { readonly by: 'reading'; readonly sessionId: string; readonly newestOperationId: string; readonly transactionCounter: number; readonly balanceMinor: bigint | null }
+  | { readonly by: 'issuing'; readonly customerId: string }
   | { readonly by: 'clock'; readonly at: number };
 
 /** One transfer between two accounts: double entry by its shape. */

@@ -35,7 +35,6 @@ export function createIssuing(parts: SecurityParts): Pick<SecurityService, 'open
       const { body, digest } = await verifyOperatorOrder('issue', order, parts);
       forgetOld();
       if (dialogs.size >= MAX_DIALOGS) throw new Failure('settlement/busy', { detail: 'too many cards being issued' });
-      if ((await store.findCard(body.cardId)) !== undefined) throw new Failure('card/already-issued');
       if (!(await store.useOrder(digest, Math.floor(now())))) throw new Failure('operator/order-used');
       const uid = parseHex(body.cardId);
       const keys = await deriveIssueKeys(keyStore, uid);

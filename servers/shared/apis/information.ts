@@ -31,10 +31,14 @@ export const informationApi = defineApi({
     request: v.strictObject({ cardId: cardIdSchema }),
     response: v.nullable(v.strictObject({ cardId: cardIdSchema, customerId: customerIdSchema, currency: currencySchema, limitMinor: amountSchema })),
   },
-  /** A new customer with a one-time enrolment code (20 characters in groups, valid for some days). */
   createCustomer: {
     request: v.strictObject({ name: v.nullable(v.pipe(v.string(), v.minLength(1), v.maxLength(120))) }),
-    response: v.strictObject({ customerId: customerIdSchema, enrolmentCode: v.string() }),
+    response: v.strictObject({ customerId: customerIdSchema }),
+  },
+  /** Another one-time code with which a browser of this customer enrols; valid for some days. */
+  newEnrolmentCode: {
+    request: v.strictObject({ customerId: customerIdSchema }),
+    response: v.strictObject({ enrolmentCode: v.string() }),
   },
   /** Links an issued card to a customer; false if the card is linked already. */
   linkCard: {

@@ -1,0 +1,24 @@
+/** One-time enrolment codes: 80 random bits in Crockford's base32, in four groups that a person can read out and type. */
+import type { Bytes } from '#protocol/bytes.ts';
+
+export const ENROLMENT_CODE_BYTES = 10;
+
+/** Without I, L, O and U, which look like other characters or make words. */
+const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** 10 bytes to `XXXX-XXXX-XXXX-XXXX`. */
+export function encodeEnrolmentCode(bytes: Bytes): string {
+  if (bytes.length !== ENROLMENT_CODE_BYTES) throw new RangeError(`an enrolment code has ${ENROLMENT_CODE_BYTES} bytes`);
+  let value = bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
+  let digits = '';
+  for (let i = 0; i < 16; i++) {
+    digits = ALPHABET.charAt(Number(value & 31n)) + digits;
+    value >>= 5n;
+  }
+  return (digits.match(/.{4}/g) ?? []).join('-');
+}
+
+export function isEnrolmentCode(code: string): boolean {
+  const bare = code.toUpperCase().replaceAll('-', '');
+  return bare.length === 16 && [...bare].every((digit) => ALPHABET.includes(digit));
+}
