@@ -1,5 +1,6 @@
 /** Limits on a server's connections, and its graceful end. */
 import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 
 export interface ConnectionLimits {
   readonly maxConnections: number;
@@ -12,6 +13,10 @@ export interface ConnectionLimits {
 
 export const CONNECTION_LIMITS: ConnectionLimits = { maxConnections: 1_024, headersTimeoutMs: 10_000, receiveTimeoutMs: 20_000, idleTimeoutMs: 65_000 };
 
+/** Connections that have not carried a request yet (a browser opens some ahead, a handshake may hang): Node does not count them as idle. */
+const unused = new WeakMap<Server, Map<string, Socket>>();
+
+/** Call it once for a server, before it listens. */
 export function limitConnections(server: Server, limits: Partial<ConnectionLimits> = {}): void {
   const { maxConnections, headersTimeoutMs, receiveTimeoutMs, idleTimeoutMs } = { ...CONNECTION_LIMITS, ...limits };
   server.maxConnections = maxConnections;
@@ -19,6 +24,19 @@ export function limitConnections(server: Server, limits: Partial<ConnectionLimit
   server.requestTimeout = receiveTimeoutMs;
   server.keepAliveTimeout = idleTimeoutMs;
   server.maxHeadersCount = 64;
+  const waiting = new Map<string, Socket>();
+  unused.set(server, waiting);
+  server.on('connection', (socket: Socket) => {
+    // A TLS connection has two socket objects; the caller's address is what they share.
+    const caller = callerOf(socket);
+    waiting.set(caller, socket);
+    socket.once('close', () => waiting.delete(caller));
+  });
+  server.on('request', ({ socket }) => waiting.delete(callerOf(socket)));
+}
+
+function callerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress ?? ''} ${remotePort ?? 0}`;
 }
 
 /** Takes no more connections, ends idle ones, waits for answers in progress at most `patienceMs`, then cuts them off. */
@@ -33,6 +51,7 @@ export function closeServer(server: Server, patienceMs: number): Promise<void> {
       if (error === undefined || (error as NodeJS.ErrnoException).code === 'ERR_SERVER_NOT_RUNNING') resolve();
       else reject(error);
     });
+    for (const socket of unused.get(server)?.values() ?? []) socket.destroy();
     server.closeIdleConnections();
   });
 }
