@@ -10,7 +10,10 @@ export interface DerNode {
   readonly children: readonly DerNode[];
 }
 
-export const TAG = { boolean: 0x01, integer: 0x02, bitString: 0x03, sequence: 0x30 } as const;
+export const TAG = {
+  boolean: 0x01, integer: 0x02, bitString: 0x03, octetString: 0x04, objectIdentifier: 0x06, utf8String: 0x0c,
+  printableString: 0x13, utcTime: 0x17, generalizedTime: 0x18, sequence: 0x30, set: 0x31,
+} as const;
 
 const CONSTRUCTED = 0x20;
 const MAX_DEPTH = 16;

@@ -231,7 +231,7 @@ describe('the leaf', () => {
 
   test('two legal names are refused', async () => {
     const twoNames = nameWith(['2.5.4.3', 'hanamaru'], ['2.5.4.10', 'Hanamaru Books'], ['2.5.4.10', 'Other']);
-    await refuses(await resignedLeaf((certificate) => { certificate.subject = twoNames; }), 'shop', 'a name in a form');
+    await refuses(await resignedLeaf((certificate) => { certificate.subject = twoNames; }), 'shop', 'two names of one kind');
   });
 });
 

@@ -1,5 +1,6 @@
 /** Who is who: a verifier that checks a certificate chain once and remembers it by its hash. */
 import { type Bytes, concatBytes, encodeUintLE } from './bytes.ts';
+import { validateChain } from './certificate-chain.ts';
 import { certificateThumbprint, type Role, type ValidatedCertificate, type ValidatedPath } from './certificate-roles.ts';
 import { Failure } from './failure.ts';
 
@@ -44,7 +45,7 @@ export function createCertificateVerifier(options: { anchors: readonly Bytes[]; 
       // The caller's buffers may change while we wait.
       const chain = received.map((der) => der.slice());
       const chainHash = await hashOfChain(chain, role);
-      const path = byChain.get(chainHash) ?? await validate(chain, role, anchors);
+      const path = byChain.get(chainHash) ?? await validateChain(chain, role, anchors);
       const problem = timeProblem(path, now?.());
       if (problem !== undefined) throw refused(problem);
       remember(chainHash, path);
@@ -62,12 +63,6 @@ function timeProblem({ fromMs, untilMs }: ValidatedPath, nowMs: number | undefin
   if (nowMs === undefined) return undefined;
   if (nowMs < fromMs) return 'not yet valid';
   return nowMs > untilMs ? 'expired' : undefined;
-}
-
-async function validate(chain: readonly Bytes[], role: Role, anchors: readonly Bytes[]): Promise<ValidatedPath> {
-  // pkijs is 92 kB: a browser loads it when the first new chain arrives.
-  const { validateChain } = await import('./certificate-chain.ts');
-  return await validateChain(chain, role, anchors);
 }
 
 function requireBounded(chain: readonly Bytes[]): void {

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { equalBytes } from '#protocol/bytes.ts';
 import { parseCertificate } from '#protocol/certificate-parse.ts';
 import { createCertificateVerifier, type Role } from '#protocol/certificates.ts';
-import { DEFAULT_HOSTS, ensureBrowserCertificate, ensurePki, type Identity, type Pki, type ShopParameters } from './pki.ts';
+import { DEFAULT_HOSTS, ensureBrowserCertificate, ensurePki, type Identity, type Pki, readShops, type ShopParameters } from './pki.ts';
 
 const NOW_MS = Date.UTC(2026, 10, 22);
 const DAY_MS = 86_400_000;
@@ -51,7 +51,9 @@ describe('a development PKI', () => {
   });
 
   test('is its owner\'s only', async () => {
+    expect(await readShops(folder)).toEqual([]);
     const pki = await start();
+    expect(pki.root).not.toHaveProperty('privateKey');
     expect((await stat(folder)).mode & 0o777).toBe(0o700);
     for (const file of await filesOf(folder)) expect([file, (await stat(file)).mode & 0o077]).toEqual([file, 0]);
     expect(await readFile(pki.root.file, 'utf8')).not.toContain('PRIVATE');
@@ -84,6 +86,7 @@ describe('a development PKI', () => {
     expect(after.signing.keyPem).toBe(before.signing.keyPem);
     expect(parseCertificate(after.signing.chain[0]!).uris).toEqual(moved.origins);
     expect({ ...after, signing: undefined }).toEqual({ ...before, signing: undefined });
+    expect(await readShops(folder)).toEqual([moved, TEAS]);
     expect([...second.shops.keys()]).toEqual(['shop.localhost', 'teas.localhost']);
   });
 

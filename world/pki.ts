@@ -5,7 +5,7 @@
  * the extension and the servers pin it, no browser trusts it for web pages. The web root stands in for a public CA:
  * a browser trusts it for the https pages, and in production certificates of a public CA take its place.
  */
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Bytes, equalBytes } from '#protocol/bytes.ts';
 import { type Issuer, issueIntermediate, issueLeaf, issueRoot, type LeafRequest, type Validity } from '#protocol/certificate-issue.ts';
@@ -51,6 +51,8 @@ export interface Pki {
   readonly folder: string;
   readonly root: Anchor;
   readonly webRoot: Anchor;
+  /** Certificates (DER) of the authorities below `root`, for judging TLS peers by their leaf. */
+  readonly intermediates: { readonly shops: Bytes; readonly customers: Bytes; readonly servers: Bytes };
   readonly application: { readonly web: Identity; readonly peer: Identity; readonly signing: Identity };
   /** `customersIssuer`: the intermediate authority with which customers are enrolled. */
   readonly information: { readonly web: Identity; readonly peer: Identity; readonly customersIssuer: Identity };
@@ -102,7 +104,8 @@ export async function ensurePki({ folder, hosts = DEFAULT_HOSTS, shops, now = Da
     });
   }
   return {
-    folder, root, webRoot,
+    folder, root: anchorOf(root), webRoot: anchorOf(webRoot),
+    intermediates: { shops: leafOf(shopsIssuer.chain), customers: leafOf(customersIssuer.chain), servers: leafOf(servers.chain) },
     application: {
       web: await web('application', application),
       peer: await peer('application', servers, 'application-server', application),
@@ -133,6 +136,11 @@ async function ensureRoot(folder: string, name: string, commonName: string, path
   const anchor = { certificate, pem: identity.chainPem, file: join(folder, `${name}.crt`) };
   if (await readText(anchor.file) !== anchor.pem) await writeWhole(anchor.file, anchor.pem, 'replace');
   return { ...identity, ...anchor, chainAbove: [] };
+}
+
+/** Without the private key. */
+function anchorOf({ certificate, pem, file }: Anchor): Anchor {
+  return { certificate, pem, file };
 }
 
 async function ensureIntermediate(file: string, root: Authority, commonName: string, roles: readonly Role[], nowMs: number): Promise<Authority> {
@@ -183,6 +191,19 @@ function leafOf(chain: readonly Bytes[]): Bytes {
   const [leaf] = chain;
   if (leaf === undefined) throw new Error('an identity without a certificate');
   return leaf;
+}
+
+/** The shops that a folder has certificates for, as they are now. */
+export async function readShops(folder: string): Promise<ShopParameters[]> {
+  const hosts = await readdir(join(folder, 'shops')).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []; // nothing made yet
+    throw error;
+  });
+  const signing = await Promise.all(hosts.map((host) => readIdentity(join(folder, 'shops', host, 'signing.pem'))));
+  return signing.filter((identity) => identity !== undefined).map(({ chain }) => {
+    const { commonName, organization = '', uris } = parseCertificate(leafOf(chain));
+    return { host: commonName, organization, origins: uris };
+  });
 }
 
 /** A browser's TLS client certificate: its name is an opaque number, so that TLS tells nobody who the customer is. */
