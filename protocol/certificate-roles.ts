@@ -19,6 +19,7 @@ export const ROLES = {
   'information-server': `${ARC}.2.3`,
   'shop-server': `${ARC}.2.4`,
   'customer-browser': `${ARC}.2.5`,
+  'operator-terminal': `${ARC}.2.6`,
   'web-server': '1.3.6.1.5.5.7.3.1',
 } as const;
 
@@ -34,7 +35,8 @@ export function extendedKeyUsages(role: Role): readonly string[] {
     case 'security-server':
     case 'information-server':
     case 'shop-server': return [ROLES[role], SERVER_AUTH, CLIENT_AUTH];
-    case 'customer-browser': return [ROLES[role], CLIENT_AUTH];
+    case 'customer-browser':
+    case 'operator-terminal': return [ROLES[role], CLIENT_AUTH];
     case 'shop':
     case 'customer':
     case 'settlement':

@@ -57,7 +57,7 @@ export interface Pki {
   /** `customersIssuer`: the intermediate authority with which customers are enrolled. */
   readonly information: { readonly web: Identity; readonly peer: Identity; readonly customersIssuer: Identity };
   readonly security: { readonly peer: Identity };
-  readonly operator: { readonly signing: Identity };
+  readonly operator: { readonly signing: Identity; readonly terminal: Identity };
   /** By host. */
   readonly shops: ReadonlyMap<string, ShopIdentities>;
 }
@@ -87,7 +87,7 @@ export async function ensurePki({ folder, hosts = DEFAULT_HOSTS, shops, now = Da
   const intermediate = (file: string, commonName: string, roles: readonly Role[]) => ensureIntermediate(join(folder, file), root, commonName, roles, nowMs);
   const shopsIssuer = await intermediate('ca/shops.pem', 'Kessai development shops', ['shop', 'shop-server']);
   const customersIssuer = await intermediate('information/customers-issuer.pem', 'Kessai development customers', ['customer', 'customer-browser']);
-  const servers = await intermediate('ca/servers.pem', 'Kessai development servers', ['settlement', 'operator', 'application-server', 'security-server', 'information-server']);
+  const servers = await intermediate('ca/servers.pem', 'Kessai development servers', ['settlement', 'operator', 'operator-terminal', 'application-server', 'security-server', 'information-server']);
 
   const leaf = (file: string, issuer: Authority, request: LeafWish) => ensureLeaf(join(folder, file), issuer, request, nowMs);
   const web = (party: string, host: string) => leaf(`${party}/web.pem`, webRoot, { role: 'web-server', commonName: host, dnsNames: [host] });
@@ -113,7 +113,10 @@ export async function ensurePki({ folder, hosts = DEFAULT_HOSTS, shops, now = Da
     },
     information: { web: await web('information', information), peer: await peer('information', servers, 'information-server', information), customersIssuer },
     security: { peer: await peer('security', servers, 'security-server', security) },
-    operator: { signing: await leaf('operator/signing.pem', servers, { role: 'operator', commonName: 'operator' }) },
+    operator: {
+      signing: await leaf('operator/signing.pem', servers, { role: 'operator', commonName: 'operator' }),
+      terminal: await leaf('operator/terminal.pem', servers, { role: 'operator-terminal', commonName: 'operator' }),
+    },
     shops: shopIdentities,
   };
 }

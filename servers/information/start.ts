@@ -1,0 +1,69 @@
+/** Puts an information server together and starts its edge for browsers; its look-ups are served near or far, as decided elsewhere. */
+import { createPrivateKey, randomBytes, randomUUID } from 'node:crypto';
+import type * as v from 'valibot';
+import { parsePem } from '#protocol/certificate-pem.ts';
+import { ROLES } from '#protocol/certificates.ts';
+import { openDatabase } from '../shared/database.ts';
+import { createEdge } from '../shared/edge.ts';
+import { readTlsIdentity } from '../shared/identity-file.ts';
+import { createLog, type Log } from '../shared/log.ts';
+import { epochMs } from '../shared/process.ts';
+import { createVerifier, portOf, readAnchor, type informationPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
+import { createTlsServer } from '../shared/tls.ts';
+import { acceptUsage } from '../shared/tls-agent.ts';
+import { informationMigrations } from './migrations.ts';
+import { createPostgresInformationStore } from './postgres-store.ts';
+import { enrolmentRoutes } from './routes.ts';
+import { createInformationService, type InformationServer } from './service.ts';
+
+type Config = v.InferOutput<typeof informationPartsSchema> & { readonly trust: v.InferOutput<typeof trustSchema> };
+
+export interface StartedInformation {
+  readonly service: InformationServer;
+  readonly log: Log;
+  /** Of the edge for browsers. */
+  readonly origin: string;
+  close(): Promise<void>;
+}
+
+export async function startInformationService(config: Config): Promise<StartedInformation> {
+  const log = createLog({ name: 'information' });
+  const database = await openDatabase({ url: config.databaseUrl, migrations: informationMigrations, log });
+  const [root, web] = await Promise.all([readAnchor(config.trust.root), readTlsIdentity(config.public.identity)]);
+  const service = createInformationService({
+    store: createPostgresInformationStore(database),
+    customersAuthority: await readAuthority(config.customersAuthority),
+    verifier: await createVerifier(config.trust.root),
+    now: epochMs,
+    random: (length) => new Uint8Array(randomBytes(length)),
+    newId: randomUUID,
+  });
+  for (const { shopId, chain } of config.shops) await service.registerShop(shopId, parsePem('CERTIFICATE', await readAnchor(chain)));
+  const server = createTlsServer(createEdge({ name: 'information', log, routes: enrolmentRoutes(service) }), {
+    ...web,
+    trustAnchors: [root],
+    clientCertificates: config.public.clientCertificates,
+    acceptPeer: acceptUsage(ROLES['customer-browser']),
+    log,
+  });
+  await server.listen({ port: portOf(config.public.origin) });
+  return {
+    service,
+    log,
+    origin: config.public.origin,
+    close: async () => {
+      await server.close();
+      await database.close();
+    },
+  };
+}
+
+async function readAuthority(file: string) {
+  const { certificate, key } = await readTlsIdentity(file);
+  const [der] = parsePem('CERTIFICATE', certificate);
+  if (der === undefined) throw new Error(`${file} holds no certificate`);
+  const pkcs8 = new Uint8Array(createPrivateKey(key).export({ type: 'pkcs8', format: 'der' }));
+  const privateKey = await crypto.subtle.importKey('pkcs8', pkcs8, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
+  pkcs8.fill(0);
+  return { certificate: der, privateKey };
+}

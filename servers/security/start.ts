@@ -1,0 +1,45 @@
+/** Puts a security server together: its store, the key store and the sessions. Who calls it, near or far, is decided elsewhere. */
+import { randomBytes } from 'node:crypto';
+import type * as v from 'valibot';
+import type { InformationService } from '../shared/apis/information.ts';
+import type { SecurityService } from '../shared/apis/security.ts';
+import { openDatabase } from '../shared/database.ts';
+import { createJournal, createLog, type Log } from '../shared/log.ts';
+import { createTally, epochMs } from '../shared/process.ts';
+import { createVerifier, type securityPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
+import { openOrCreateKeyStoreFile, readKeyStorePassphrase } from './key-store.ts';
+import { securityMigrations } from './migrations.ts';
+import type { SecurityParts, SessionContext } from './parts.ts';
+import { createPostgresSecurityStore } from './postgres-store.ts';
+import { createSecurityService } from './service.ts';
+import { CardSessions } from './sessions.ts';
+
+type Config = v.InferOutput<typeof securityPartsSchema> & { readonly trust: v.InferOutput<typeof trustSchema> };
+
+export interface StartedSecurity {
+  readonly service: SecurityService;
+  readonly log: Log;
+  close(): Promise<void>;
+}
+
+export async function startSecurityService(config: Config, information: InformationService): Promise<StartedSecurity> {
+  const log = createLog({ name: 'security' });
+  const passphrase = readKeyStorePassphrase(process.env, config.passphraseFile ?? undefined);
+  // Whatever this process starts later must not inherit it.
+  delete process.env['KESSAI_KEY_STORE_PASSPHRASE'];
+  const keyStore = openOrCreateKeyStoreFile({ path: config.keyStore, passphrase });
+  const database = await openDatabase({ url: config.databaseUrl, migrations: securityMigrations, log });
+  const random = (length: number) => new Uint8Array(randomBytes(length));
+  const parts: SecurityParts = {
+    store: createPostgresSecurityStore(database),
+    keyStore,
+    sessions: new CardSessions<SessionContext>({ random }),
+    information,
+    verifier: await createVerifier(config.trust.root),
+    journal: createJournal(),
+    tally: createTally('security'),
+    now: epochMs,
+    random,
+  };
+  return { service: createSecurityService(parts), log, close: () => database.close() };
+}
