@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CardImageError, encodeCardImage, parseCardImage } from './image-codec.ts';
 import { changeFile, factoryImage, usableCard } from './testing-card.ts';
 import { createFactoryImage } from './factory-image.ts';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { FileCardMemory } from './file-card-memory.ts';
 import { join } from 'node:path';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -128,6 +129,19 @@ describe('the image in a file', () => {
     writeFileSync(`${path}.lock`, `${process.ppid} 1 00`);
     (await FileCardMemory.open(path)).close();
     expect(readdirSync(folder)).toEqual(['card.json']);
+  });
+
+  it.runIf(process.platform === 'linux')('a killed process that nobody has buried yet holds nothing', async () => {
+    // The shell's child becomes a zombie: its parent has turned into a program that never waits for it.
+    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+    const zombie = line.toString().trim();
+    const fields = (): string[] => readFileSync(`/proc/${zombie}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    await expect.poll(() => fields()[0]).toBe('Z');
+    writeFileSync(`${path}.lock`, `${zombie} ${fields()[19]} 00`);
+    (await FileCardMemory.open(path, factoryImage)).close();
+    parent.kill('SIGKILL');
+    await once(parent, 'close');
   });
 
   it('while one process judges a stale lock, another keeps away', async () => {

@@ -179,12 +179,12 @@ function readLock(path: string): string | undefined {
   }
 }
 
-/** When a process started, in clock ticks since the machine's; '-' where the platform does not say. */
+/** When a process started, in clock ticks since the machine's; '-' where the platform does not say. A process that only waits to be buried has no start. */
 function startOf(pid: number): string {
   try {
     // proc(5): field 22, counted from after the name, which may hold spaces and brackets.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
-    return fields[19] ?? '-';
+    return fields[0] === 'Z' ? 'dead' : (fields[19] ?? '-');
   } catch {
     // No /proc on this platform: the process number alone has to do.
     return '-';
