@@ -5,8 +5,11 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { Migration } from 'kysely';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { openDatabase } from '#servers/shared/database.ts';
+import { createLog } from '#servers/shared/log.ts';
 import { clusterPaths } from './postgres-cluster.ts';
 import { endPostmaster, isPostmasterOf, readPostmasterFile } from './postgres-process.ts';
 import { SERVER_DATABASES, startPostgres, type Postgres } from './postgres.ts';
@@ -119,6 +122,37 @@ describe('a private PostgreSQL', () => {
     const second = await start(folder);
     expect(second.url('x')).toBe(first.url('x'));
     expect(await query(second.url('kessai_shop'), 'select id from survivors')).toEqual([{ id: 1 }]);
+  });
+
+  test('a store on it loses no acknowledged commit by kill -9, and goes on by itself when PostgreSQL is back', async () => {
+    const first = await start(folder);
+    const create: Migration = { up: (db) => db.schema.createTable('kept').addColumn('id', 'integer').execute() };
+    const store = await openDatabase<{ kept: { id: number } }>({ url: first.url('kessai_shop'), migrations: { create }, log: createLog({ name: 'test', level: 'silent' }), maxConnections: 4 });
+    const acknowledged: number[] = [];
+    const write = async (from: number): Promise<void> => {
+      for (let id = from; ; id += 4) {
+        await store.durably((transaction) => transaction.insertInto('kept').values({ id }).execute());
+        acknowledged.push(id);
+        if (acknowledged.length === 40) await first.crash();
+      }
+    };
+    await Promise.allSettled([0, 1, 2, 3].map(write)); // each ends with the crash
+    expect(acknowledged.length).toBeGreaterThanOrEqual(40);
+    await start(folder);
+    const rows = await store.read.selectFrom('kept').select('id').execute();
+    expect(rows.map(({ id }) => id)).toEqual(expect.arrayContaining(acknowledged));
+    await store.close();
+  });
+
+  test('comes back after kill -9 of everything', async () => {
+    const elsewhere = startElsewhere(folder);
+    await elsewhere.says('up');
+    const pid = (await runningPid(folder))!;
+    elsewhere.child.kill('SIGKILL');
+    process.kill(pid, 'SIGKILL');
+    const postgres = await start(folder);
+    expect(await runningPid(folder)).not.toBe(pid);
+    expect(await query(postgres.url('kessai_shop'), 'select id from survivors')).toEqual([{ id: 1 }]);
   });
 
   test('outlives kill -9 of its Node process, and the next start adopts it', async () => {

@@ -1,5 +1,6 @@
 /** The database of everything on this machine: a private PostgreSQL in a folder, shared by all processes that start it, or the server that DATABASE_URL names. */
 import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { DATABASE_USER, type RootMethod } from './postgres-binaries.ts';
@@ -35,22 +36,36 @@ export interface Postgres {
 const LOCK_TIMEOUT_MS = 180_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 const LEASE_NAME = 'kessai lease';
-const LEASE_RETRY_MS = 500;
+const LEASE_RETRY_MS = 250;
+const MAX_JOIN_ATTEMPTS = 4;
 
 /** Starts, adopts or joins the PostgreSQL of `folder`, and makes its databases; throws an Error that says what to do. */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
-  const { folder, log = () => undefined, environment = process.env, databases = SERVER_DATABASES } = options;
+  const { log = () => undefined, environment = process.env, databases = SERVER_DATABASES } = options;
+  const folder = resolve(options.folder);
   const external = environment['DATABASE_URL'];
   if (external !== undefined && external !== '') return useExternal(external, databases);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   return withFileLock(clusterPaths(folder).lock, LOCK_TIMEOUT_MS, async () => {
-    const cluster = await ensureRunning(folder, options.rootMethod);
-    const url = (databaseName: string): string => `postgres://${DATABASE_USER}:${cluster.password}@127.0.0.1:${cluster.port}/${databaseName}`;
-    const endLease = await takeLease(url('postgres'), log);
+    const { cluster, url, endLease } = await join(folder, log, options.rootMethod);
     await createDatabases(url('postgres'), databases);
     log(`PostgreSQL listens on 127.0.0.1:${cluster.port} (process ${cluster.pid}, files in ${folder})`);
     return { url, stop: onlyOnce(() => leave(folder, url('postgres'), endLease, log)), crash: () => killPostmaster(cluster.pid, clusterPaths(folder).data) };
   });
+}
+
+/** A running cluster and a lease on it; one that was found running may have been dying. */
+async function join(folder: string, log: (line: string) => void, rootMethod: RootMethod | undefined) {
+  for (let attempt = 1; ; attempt++) {
+    const cluster = await ensureRunning(folder, rootMethod);
+    const url = (databaseName: string): string => `postgres://${DATABASE_USER}:${cluster.password}@127.0.0.1:${cluster.port}/${databaseName}`;
+    try {
+      return { cluster, url, endLease: await takeLease(url('postgres'), log) };
+    } catch (error) {
+      if (attempt === MAX_JOIN_ATTEMPTS) throw error;
+      await delay(LEASE_RETRY_MS);
+    }
+  }
 }
 
 async function useExternal(databaseUrl: string, databases: readonly string[]): Promise<Postgres> {
@@ -98,13 +113,14 @@ async function connect(url: string, applicationName: string): Promise<pg.Client>
  * After a crash of the server it is taken again as soon as somebody has started it. The returned function gives it up.
  */
 async function takeLease(url: string, log: (line: string) => void): Promise<() => Promise<void>> {
-  let ended = false;
+  const ending = new AbortController();
   let client = await connect(url, LEASE_NAME);
+  let renewal = Promise.resolve();
   const renew = async (): Promise<void> => {
-    if (!ended) log('PostgreSQL was lost; waiting for it to come back');
-    while (!ended) {
-      await delay(LEASE_RETRY_MS, undefined, { ref: false });
-      const renewed = await connect(url, LEASE_NAME).catch(() => undefined); // still away: try again
+    if (!isEnding()) log('PostgreSQL was lost; waiting for it to come back');
+    while (!isEnding()) {
+      await delay(LEASE_RETRY_MS, undefined, { ref: false, signal: ending.signal }).catch(() => undefined); // ended early: the loop sees it
+      const renewed = isEnding() ? undefined : await connect(url, LEASE_NAME).catch(() => undefined); // still away: try again
       if (renewed === undefined) continue;
       client = renewed;
       watch();
@@ -112,12 +128,16 @@ async function takeLease(url: string, log: (line: string) => void): Promise<() =
       return;
     }
   };
+  const isEnding = (): boolean => ending.signal.aborted;
   const watch = (): void => {
-    client.once('end', () => void renew());
+    client.once('end', () => {
+      renewal = renew();
+    });
   };
   watch();
   return async () => {
-    ended = true;
+    ending.abort();
+    await renewal; // it may just have taken a new one
     await client.end().catch(() => undefined); // it is gone already
   };
 }

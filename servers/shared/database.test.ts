@@ -133,6 +133,19 @@ describe('a database', () => {
     expect(rows).toEqual([{ prepared: 256n }]);
   });
 
+  test('a connection that is lost in the middle of a transaction fails that transaction, and not the process', async () => {
+    const [victim, other] = [await openTest(), await openTest()];
+    const lost = victim.durably(async (transaction) => {
+      const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(transaction);
+      const { pid } = rows[0]!;
+      await sql`select pg_terminate_backend(${pid}, 5000)`.execute(other.read); // returns when it has ended
+      await transaction.selectFrom('intents').selectAll().execute();
+    });
+    await expect(lost).rejects.toThrow();
+    expect(victim.commits.durable).toBe(0);
+    await expect(victim.read.selectFrom('intents').selectAll().execute()).resolves.toBeDefined();
+  });
+
   test('goes on after its connections were cut', async () => {
     const { read } = await openTest();
     const cut = () => sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'kessai'`.execute(read);

@@ -188,9 +188,12 @@ function answerFailure(log: Log): ErrorRequestHandler {
   return (thrown: unknown, request, response, _next) => {
     const failure = fromExpress(thrown);
     const context = { requestId: requestId(response), method: request.method, path: request.path };
+    if (response.writableEnded) {
+      log.warn({ ...context, err: failure }, 'failed after its answer'); // as a rule: its time was up before it noticed
+      return;
+    }
     if (failure.code === 'internal/bug') log.error({ ...context, err: failure }, 'bug');
     else log.info({ ...context, err: failure }, 'refused');
-    if (response.writableEnded) return;
     if (response.headersSent) {
       response.destroy(); // half an answer must not look like a whole one
       return;
