@@ -1,9 +1,10 @@
 /** What a card keeps without power: one plain value, replaced as a whole at each commit, never changed in place. */
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CommMode } from './secure-messaging.ts';
+import type { ProfileName } from './profile.ts';
 
 export interface CardImage {
-  readonly profile: 'desfire-light';
+  readonly profile: ProfileName;
   /** 7 bytes, beginning with the maker's 04. */
   readonly uid: Bytes;
   /** The application keys, by key number. */
@@ -33,7 +34,7 @@ interface FileCommon {
   readonly rights: AccessRights;
 }
 
-export interface StandardFile extends FileCommon {
+interface StandardFile extends FileCommon {
   readonly type: 'standard';
   readonly isoId: number;
   readonly content: Bytes;

@@ -14,10 +14,13 @@ import type { CardMemory } from './card-memory.ts';
 import type { ChipEvent } from './chip-event.ts';
 import type { CommandApdu } from './apdu.ts';
 import type { IsoAnswer } from './iso-select.ts';
+import type { Profile } from './profile.ts';
 import type { Random } from './crypto.ts';
 
 export interface ChipOptions {
   readonly memory: CardMemory;
+  /** Default: that of the image; another one to try what published documents leave open. */
+  readonly profile?: Profile;
   /** Nonces and transaction identifiers; default: the platform's secure source. */
   readonly random?: Random;
   /** Hears what happens inside; it can neither delay nor break a command. */
@@ -36,12 +39,12 @@ export class Chip {
   #next: Answer['next'];
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor({ memory, random = secureRandom, observer, now = () => performance.timeOrigin + performance.now() }: ChipOptions) {
+  constructor({ memory, profile = PROFILES[memory.image.profile], random = secureRandom, observer, now = () => performance.timeOrigin + performance.now() }: ChipOptions) {
     this.#state = {
       memory,
+      profile,
       random,
       now,
-      profile: PROFILES[memory.image.profile],
       report: (event) => {
         report(observer, event);
       },

@@ -50,13 +50,13 @@ export interface SecuredCommand {
   execute(state: CardState, input: CommandInput): Reply | Promise<Reply>;
 }
 
-export interface CommandInput {
+interface CommandInput {
   readonly instruction: number;
   readonly header: Bytes;
   readonly data: Bytes;
 }
 
-export interface Reply {
+interface Reply {
   readonly status?: number;
   readonly data?: Bytes;
   /** Lengths of the frames before the last, for the few commands that answer in several. */

@@ -3,7 +3,7 @@ import { areKnownKeys, NEVER } from './access-rights.ts';
 import { BLOCK_BYTES } from './crypto.ts';
 import { COMM_MODE } from './secure-messaging.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
-import { PROFILES } from './profile.ts';
+import { PROFILE_NAMES, PROFILES } from './profile.ts';
 import { UID_BYTES } from './factory-image.ts';
 import type { AccessRights, CardFile, CardImage, CardKey } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
@@ -29,7 +29,7 @@ export function encodeCardImage(image: CardImage): string {
 export function parseCardImage(text: string): CardImage {
   const image = new Fields('image', parseJson(text));
   image.literal('format', [FORMAT]);
-  const profile = image.literal('profile', ['desfire-light']);
+  const profile = image.literal('profile', PROFILE_NAMES);
   const keyCount = PROFILES[profile].keyCount;
   const uid = image.bytes('uid', UID_BYTES);
   const keys = image.list('keys', keyCount, keyCount).map(parseKey);

@@ -45,3 +45,6 @@ const DESFIRE_LIGHT: Profile = {
 };
 
 export const PROFILES = { 'desfire-light': DESFIRE_LIGHT } as const satisfies Record<string, Profile>;
+
+export type ProfileName = keyof typeof PROFILES;
+export const PROFILE_NAMES = Object.keys(PROFILES) as ProfileName[];

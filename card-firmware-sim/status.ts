@@ -18,7 +18,7 @@ export const STATUS = {
   FILE_NOT_FOUND: 0xf0,
 } as const;
 
-export type StatusName = keyof typeof STATUS;
+type StatusName = keyof typeof STATUS;
 
 /** Ends the command under way with this status; the chip then drops the session and the open transaction. */
 export class StatusError extends Error {

@@ -15,9 +15,9 @@ export const ZERO_KEY = new Uint8Array(16);
 export const NONE = new Uint8Array();
 export const UID = parseHex('04A1A2A3A4A5A6');
 
-export type ImageChange = (image: CardImage) => CardImage;
+type ImageChange = (image: CardImage) => CardImage;
 
-export const untouched: ImageChange = (image) => image;
+const untouched: ImageChange = (image) => image;
 
 export function factoryImage(): CardImage {
   return createFactoryImage({ uid: UID, random: secureRandom });

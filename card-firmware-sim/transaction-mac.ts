@@ -3,7 +3,7 @@ import { Aes128, ZERO_BLOCK, truncateMac } from './crypto.ts';
 import { concatBytes, encodeUintLE } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 
-export interface TransactionMacKeys {
+interface TransactionMacKeys {
   readonly sesTmMacKey: Bytes;
   readonly sesTmEncKey: Bytes;
 }

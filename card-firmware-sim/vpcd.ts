@@ -5,7 +5,7 @@ import type { Bytes } from '#protocol/bytes.ts';
 import type { Socket } from 'node:net';
 
 /** What the reader talks to. */
-export interface VpcdChip {
+interface VpcdChip {
   readonly atr: Uint8Array;
   process(command: Uint8Array): Promise<Bytes>;
   reset(): Promise<void>;
@@ -17,7 +17,7 @@ export interface VpcdChip {
  */
 export type CommandFate = 'answer' | 'lift-before' | 'lift-after' | 'mute';
 
-export interface VpcdOptions {
+interface VpcdOptions {
   readonly host: string;
   readonly port: number;
   readonly chip: VpcdChip;
@@ -170,7 +170,7 @@ class Conversation implements VpcdCard {
   }
 }
 
-export interface InsertOptions extends VpcdOptions {
+interface InsertOptions extends VpcdOptions {
   /** Ends the card for good: it is lifted, and not put back. */
   readonly signal: AbortSignal;
   /** First and longest pause between two attempts; each pause is twice the one before. */

@@ -9,8 +9,8 @@ import { getCardUid, getVersion } from './identity.ts';
 import { readData, writeData } from './data.ts';
 import { readRecords, writeRecord } from './records.ts';
 import { setConfiguration } from './configuration.ts';
-import type { CardImage } from '../card-image.ts';
 import type { Command } from '../command.ts';
+import type { ProfileName } from '../profile.ts';
 
 const DESFIRE_LIGHT: readonly Command[] = [
   authenticateEv2First,
@@ -39,6 +39,6 @@ const DESFIRE_LIGHT: readonly Command[] = [
   abortTransaction,
 ];
 
-export const COMMANDS: Readonly<Record<CardImage['profile'], ReadonlyMap<number, Command>>> = {
+export const COMMANDS: Readonly<Record<ProfileName, ReadonlyMap<number, Command>>> = {
   'desfire-light': new Map(DESFIRE_LIGHT.map((command) => [command.instruction, command])),
 };
