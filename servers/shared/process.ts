@@ -36,6 +36,8 @@ async function run<const Schema extends v.GenericSchema>(schema: Schema, start: 
   };
   process.once('SIGTERM', end);
   process.once('SIGINT', end);
+  // Whoever started us holds our standard input: when it dies in any way, so do we.
+  if (process.env['KESSAI_END_WITH_STDIN'] === '1') process.stdin.once('end', end).resume();
   process.stdout.write(`${JSON.stringify({ ready: true, addresses: server.addresses })}\n`);
 }
 

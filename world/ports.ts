@@ -1,0 +1,47 @@
+/** TCP ports of a world: chosen free once, kept in its folder, because the extension and the certificates name them. */
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { readText, writeWhole } from './pki-store.ts';
+
+const PORT_NAMES = ['shop', 'secondShop', 'application', 'enrolment', 'security', 'information', 'simReader'] as const;
+export type PortName = (typeof PORT_NAMES)[number];
+export type Ports = Readonly<Record<PortName, number>>;
+
+const portSchema = v.pipe(v.number(), v.integer(), v.minValue(1024), v.maxValue(65_535));
+const portsSchema = v.strictObject(Object.fromEntries(PORT_NAMES.map((name) => [name, portSchema])) as Record<PortName, typeof portSchema>);
+
+/** The ports of the world in `folder`; new ones if there are none yet or another program has taken one meanwhile. */
+export async function ensurePorts(folder: string): Promise<Ports> {
+  const file = join(folder, 'ports.json');
+  const text = await readText(file);
+  const kept = text === undefined ? undefined : v.parse(portsSchema, JSON.parse(text));
+  if (kept !== undefined && (await areFree(Object.values(kept)))) return kept;
+  const free = await freePorts(PORT_NAMES.length);
+  const chosen = Object.fromEntries(PORT_NAMES.map((name, i) => [name, free[i]])) as Ports;
+  await writeWhole(file, JSON.stringify(chosen), 'replace');
+  return chosen;
+}
+
+async function areFree(ports: readonly number[]): Promise<boolean> {
+  const held = await Promise.allSettled(ports.map(listenOn));
+  await Promise.all(held.map((result) => (result.status === 'fulfilled' ? result.value.close() : undefined)));
+  return held.every((result) => result.status === 'fulfilled');
+}
+
+/** All held at once, so that no port is given twice. */
+async function freePorts(count: number): Promise<number[]> {
+  const held = await Promise.all(Array.from({ length: count }, () => listenOn(0)));
+  await Promise.all(held.map((listener) => listener.close()));
+  return held.map((listener) => listener.port);
+}
+
+function listenOn(port: number): Promise<{ port: number; close(): Promise<void> }> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen({ port, host: '127.0.0.1' }, () => {
+      resolve({ port: (server.address() as AddressInfo).port, close: () => new Promise((closed) => server.close(() => closed())) });
+    });
+  });
+}

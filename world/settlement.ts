@@ -1,0 +1,71 @@
+/** Which servers a world runs, and with which configuration: four processes, or the settlement's three merged in one. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import type { Pki } from './pki.ts';
+import { readText, writeWhole } from './pki-store.ts';
+import type { Ports } from './ports.ts';
+import type { Postgres } from './postgres.ts';
+import type { ServerPlan } from './server-process.ts';
+import type { ShopOfWorld } from './shops.ts';
+
+export type ClientCertificates = 'required' | 'requested' | 'none';
+
+export interface SettlementOptions {
+  readonly folder: string;
+  readonly pki: Pki;
+  readonly ports: Ports;
+  readonly postgres: Postgres;
+  readonly origins: Origins;
+  readonly shops: readonly ShopOfWorld[];
+  readonly merged: boolean;
+  readonly clientCertificates: ClientCertificates;
+}
+
+export interface Origins {
+  readonly application: string;
+  readonly enrolment: string;
+  readonly security: string;
+  readonly information: string;
+}
+
+export function settlementOrigins(ports: Ports): Origins {
+  return {
+    application: `https://settlement.localhost:${ports.application}`,
+    enrolment: `https://enrol.settlement.localhost:${ports.enrolment}`,
+    security: `https://security.settlement.localhost:${ports.security}`,
+    information: `https://enrol.settlement.localhost:${ports.information}`,
+  };
+}
+
+/** In the order in which they must start: each calls only those before it. */
+export async function settlementPlans(options: SettlementOptions): Promise<ServerPlan[]> {
+  const { folder, pki, postgres, origins, shops, merged, clientCertificates } = options;
+  const trust = { root: pki.root.file, webRoot: pki.webRoot.file };
+  const information = {
+    // A browser that enrols has no certificate yet.
+    public: { origin: origins.enrolment, identity: pki.information.web.file, clientCertificates: 'none' },
+    customersAuthority: pki.information.customersIssuer.file,
+    databaseUrl: postgres.url('kessai_information'),
+    shops: shops.map(({ shopId, identities }) => ({ shopId, chain: identities.signing.file })),
+  };
+  const security = { keyStore: join(folder, 'security', 'keys.json'), passphraseFile: await ensurePassphrase(folder), databaseUrl: postgres.url('kessai_security') };
+  const application = {
+    public: { origin: origins.application, identity: pki.application.web.file, clientCertificates },
+    signing: pki.application.signing.file,
+    peer: pki.application.peer.file,
+    databaseUrl: postgres.url('kessai_application'),
+  };
+  if (merged) return [{ name: 'settlement', program: 'servers/settlement/main.ts', config: { trust, application, security, information } }];
+  return [
+    { name: 'information', program: 'servers/information/main.ts', config: { ...information, trust, origin: origins.information, peer: pki.information.peer.file } },
+    { name: 'security', program: 'servers/security/main.ts', config: { ...security, trust, origin: origins.security, peer: pki.security.peer.file, informationUrl: origins.information } },
+    { name: 'application', program: 'servers/application/main.ts', config: { ...application, trust, securityUrl: origins.security, informationUrl: origins.information } },
+  ];
+}
+
+/** The development world's key store needs a passphrase too; a real one comes from the operator. */
+async function ensurePassphrase(folder: string): Promise<string> {
+  const file = join(folder, 'security', 'passphrase');
+  if ((await readText(file)) === undefined) await writeWhole(file, `${randomBytes(24).toString('base64url')}\n`, 'keep');
+  return file;
+}

@@ -1,0 +1,89 @@
+/** The simulated card of a world, in this process: on the virtual reader or lifted, with a fate for each command; its image is a file. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Chip } from '#card-firmware-sim/chip.ts';
+import { createFactoryImage } from '#card-firmware-sim/factory-image.ts';
+import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
+import { journalPayments } from '#card-firmware-sim/journal.ts';
+import { keepInserted, type CommandFate } from '#card-firmware-sim/vpcd.ts';
+import { secureRandom } from '#card-firmware-sim/crypto.ts';
+import { encodeHex, type Bytes } from '#protocol/bytes.ts';
+import type { JournalEntry } from '#protocol/step.ts';
+
+export interface SimulatedCard {
+  /** 14 hex digits. */
+  readonly cardId: string;
+  /** Decides what becomes of each command, until it is set again. */
+  fate: (command: Bytes, index: number) => CommandFate;
+  /** As it stands in the chip's memory, not asked through any reader. */
+  balanceMinor(): bigint;
+  /** Puts the card on the reader and keeps it there, through restarts of the reader; at once if it is there already. */
+  insert(): Promise<void>;
+  /** Takes it away. */
+  lift(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface CardOptions {
+  readonly folder: string;
+  /** File name below `folder`/cards, without ending. */
+  readonly name: string;
+  readonly port: number;
+  readonly onJournal: (entry: JournalEntry) => void;
+}
+
+export async function openSimulatedCard({ folder, name, port, onJournal }: CardOptions): Promise<SimulatedCard> {
+  await mkdir(join(folder, 'cards'), { recursive: true, mode: 0o700 });
+  const memory = await FileCardMemory.open(join(folder, 'cards', `${name}.json`), () => createFactoryImage({ random: secureRandom }));
+  const chip = new Chip({ memory, observer: journalPayments(onJournal) });
+  let inserted: { readonly lift: () => Promise<void> } | undefined;
+  const card: SimulatedCard = {
+    cardId: encodeHex(chip.uid),
+    fate: () => 'answer',
+    balanceMinor: () => {
+      const value = memory.image.files.find((file) => file.type === 'value');
+      return value?.type === 'value' ? BigInt(value.value) : 0n;
+    },
+    insert: async () => {
+      if (inserted !== undefined) return;
+      const controller = new AbortController();
+      let ended: Promise<void> = Promise.resolve();
+      const first = new Promise<void>((resolve) => {
+        ended = keepInserted({
+          host: '127.0.0.1',
+          port,
+          chip,
+          signal: controller.signal,
+          beforeAnswer: (command, index) => {
+            const fate = card.fate(command, index);
+            // A lifted card stays away until a person puts it back.
+            if (fate === 'lift-before' || fate === 'lift-after') {
+              inserted = undefined;
+              controller.abort();
+            }
+            return fate;
+          },
+          // With the simulated reader of the host there is no reader before the host runs: the card waits for it.
+          onChange: () => resolve(),
+        });
+      });
+      inserted = {
+        lift: async () => {
+          controller.abort();
+          await ended;
+        },
+      };
+      await first;
+    },
+    lift: async () => {
+      const held = inserted;
+      inserted = undefined;
+      await held?.lift();
+    },
+    close: async () => {
+      await card.lift();
+      memory.close();
+    },
+  };
+  return card;
+}
