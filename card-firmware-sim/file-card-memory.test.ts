@@ -144,6 +144,13 @@ describe('the image in a file', () => {
     await once(parent, 'close');
   });
 
+  it('close leaves a lock that is no longer its own', async () => {
+    const memory = await FileCardMemory.open(path, factoryImage);
+    writeFileSync(`${path}.lock`, 'another holder');
+    memory.close();
+    expect(readFileSync(`${path}.lock`, 'utf8')).toBe('another holder');
+  });
+
   it('while one process judges a stale lock, another keeps away', async () => {
     writeFileSync(`${path}.lock`, 'left over');
     writeFileSync(`${path}.lock.takeover`, '');

@@ -1,7 +1,8 @@
 /** Values, records and data: what they answer, and that a commit makes them permanent together. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, NONE, usableCard, ZERO_KEY } from './testing-card.ts';
-import { encodeHex, parseHex } from '#protocol/bytes.ts';
+import { CardUnderTest, changeFile, NONE, UID, usableCard, ZERO_KEY } from './testing-card.ts';
+import { cmac, truncated } from './testing-host.ts';
+import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { findFile, withFile } from './card-image.ts';
 import { PROFILES } from './profile.ts';
 import type { Bytes } from '#protocol/bytes.ts';
@@ -70,6 +71,13 @@ describe('records and data', () => {
     expect((await card.host.send(0xad, [4, 255, 0, 0, 2, 0, 0], NONE, 'mac', 'full')).status).toBe(0x91be);
   });
 
+  it('a read from the end of a file on is beyond it, whatever its length', async () => {
+    for (const length of [0, 1]) {
+      await card.begin(1);
+      expect((await card.host.send(0xad, [15, 12, 0, 0, length, 0, 0], NONE, 'mac', 'full')).status).toBe(0x91be);
+    }
+  });
+
   it('no answer is longer than 255 bytes', async () => {
     card = new CardUnderTest((image) => withFile(image, { ...findFile(image, 4)!, mode: 0, rights: { read: 14, write: 14, readWrite: 14, change: 14 } }));
     await card.host.select();
@@ -126,6 +134,19 @@ describe('transactions', () => {
     expect(card.fileOf('transaction-mac').readerId).toEqual(READER_ID);
     await card.host.send(0xc8, [], READER_ID, 'mac', 'mac');
     expect((await card.host.send(0xc8, [], READER_ID, 'mac', 'mac')).status).toBe(0x919d);
+  });
+
+  it('a reader id that was committed without a session is part of the MAC, and not remembered', async () => {
+    const free = { read: 14, write: 14, readWrite: 14, change: 0 };
+    card = new CardUnderTest((image) => changeFile(changeFile(usableCard(image), 'value', { rights: free }), 'transaction-mac', { rights: { ...free, write: 15 } }));
+    await card.host.select();
+    expect((await card.host.native(0xdc, parseHex('0301000000'))).status).toBe(0x9100);
+    expect(await card.host.native(0xc8, READER_ID)).toEqual({ status: 0x9100, data: NONE });
+    const { data } = await card.host.native(0xc7, new Uint8Array([1]));
+    const macKey = cmac(parseHex('22'.repeat(16)), concatBytes(parseHex('5A0001008001000000'), UID));
+    const tmi = concatBytes(parseHex('DC0301000000'), new Uint8Array(10), new Uint8Array([0xc8]), READER_ID, new Uint8Array(15));
+    expect(encodeHex(data)).toBe(`01000000${encodeHex(truncated(cmac(macKey, tmi)))}`);
+    expect(card.fileOf('transaction-mac').readerId).toEqual(new Uint8Array(16));
   });
 
   it('LimitedCredit gives back at most the last debit, once, and only where it is switched on', async () => {
