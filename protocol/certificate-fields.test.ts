@@ -104,6 +104,29 @@ describe('extensions', () => {
   });
 });
 
+describe('the frame of a certificate', () => {
+  let hex: string;
+  beforeAll(async () => { hex = encodeHex(await makeShopLeaf(await makeAuthorities())); });
+  const length = (octets: number): string => octets.toString(16).padStart(4, '0').toUpperCase();
+
+  test.each([
+    ['version 2', 'A003020102', 'A003020101', 'not a version 3 certificate'],
+    ['an inner signature algorithm other than the outer one', '300A06082A8648CE3D040302', '300A06082A8648CE3D040303', 'two signature algorithms'],
+  ])('%s is refused', (_, good, bad, detail) => {
+    expect(hex).toContain(good);
+    expect(() => parseCertificate(parseHex(hex.replace(good, bad)))).toThrow(detail);
+  });
+
+  test('a ninth field after the extensions is refused', () => {
+    // The outer and the inner SEQUENCE both have lengths of two octets here.
+    const tbsOctets = Number.parseInt(hex.slice(12, 16), 16);
+    const [tbs, rest] = [hex.slice(16, 16 + 2 * tbsOctets), hex.slice(16 + 2 * tbsOctets)];
+    const frame = (content: string): string => `3082${length((content.length + rest.length) / 2 + 4)}3082${length(content.length / 2)}${content}${rest}`;
+    expect(frame(tbs)).toBe(hex);
+    expect(() => parseCertificate(parseHex(frame(`${tbs}0500`)))).toThrow('not a version 3 certificate');
+  });
+});
+
 describe('against pkijs', () => {
   let certificates: Bytes[];
   beforeAll(async () => {

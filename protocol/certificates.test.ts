@@ -149,6 +149,14 @@ describe('the path', () => {
     await refuses([await makeShopLeaf(short), short.shops.certificate], 'shop', 'not issued by a root', createCertificateVerifier({ anchors: [short.root.certificate], now: null }));
   });
 
+  test('a root must be an authority that may issue, whoever put it among the anchors', async () => {
+    const noAuthority = new Extension({ extnID: '2.5.29.19', critical: true, extnValue: new asn1js.Sequence().toBER() });
+    for (const change of [withoutExtension('2.5.29.19', noAuthority), withoutExtension('2.5.29.15')]) {
+      const anchor = await resign(ca.root.certificate, ca.root.privateKey, change);
+      await refuses([leaf, ca.shops.certificate], 'shop', 'not issued by a root', createCertificateVerifier({ anchors: [anchor], now: null }));
+    }
+  });
+
   test('names must chain even when the keys do', async () => {
     const renamed = await resignedIntermediate((certificate) => { certificate.subject = nameWith(['2.5.4.3', 'Test shopz']); });
     await refuses(renamed, 'shop', 'not issued by the next certificate');
@@ -227,6 +235,10 @@ describe('the leaf', () => {
   test.each(['', 'x'.repeat(65), 'Hanamaru\u202eskooB', 'Hana\u0000maru', 'Hana\u200bmaru', 'Hana\nmaru'])('the legal name %j cannot be shown and is refused', async (organization) => {
     await expect(makeShopLeaf(ca, { organization })).rejects.toThrow('cannot be shown');
     await refuses(await resignedLeaf((certificate) => { certificate.subject = nameWith(['2.5.4.3', 'hanamaru'], ['2.5.4.10', organization]); }), 'shop', 'cannot be shown');
+  });
+
+  test('a certificate without a common name is refused', async () => {
+    await refuses(await resignedLeaf((certificate) => { certificate.subject = nameWith(['2.5.4.10', 'Hanamaru Books']); }), 'shop', 'without a name');
   });
 
   test('two legal names are refused', async () => {
