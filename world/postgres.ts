@@ -47,21 +47,24 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   if (external !== undefined && external !== '') return useExternal(external, databases);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   return withFileLock(clusterPaths(folder).lock, LOCK_TIMEOUT_MS, async () => {
-    const { cluster, url, endLease } = await join(folder, log, options.rootMethod);
-    await createDatabases(url('postgres'), databases);
+    const { cluster, url, endLease } = await join(folder, databases, log, options.rootMethod);
     log(`PostgreSQL listens on 127.0.0.1:${cluster.port} (process ${cluster.pid}, files in ${folder})`);
     return { url, stop: onlyOnce(() => leave(folder, url('postgres'), endLease, log)), crash: () => killPostmaster(cluster.pid, clusterPaths(folder).data) };
   });
 }
 
-/** A running cluster and a lease on it; one that was found running may have been dying. */
-async function join(folder: string, log: (line: string) => void, rootMethod: RootMethod | undefined) {
+/** A running cluster with its databases, and a lease on it. Others may end or kill the server while we join: then it is started again. */
+async function join(folder: string, databases: readonly string[], log: (line: string) => void, rootMethod: RootMethod | undefined) {
   for (let attempt = 1; ; attempt++) {
     const cluster = await ensureRunning(folder, rootMethod);
     const url = (databaseName: string): string => `postgres://${DATABASE_USER}:${cluster.password}@127.0.0.1:${cluster.port}/${databaseName}`;
+    let endLease: (() => Promise<void>) | undefined;
     try {
-      return { cluster, url, endLease: await takeLease(url('postgres'), log) };
+      endLease = await takeLease(url('postgres'), log);
+      await createDatabases(url('postgres'), databases);
+      return { cluster, url, endLease };
     } catch (error) {
+      await endLease?.();
       if (attempt === MAX_JOIN_ATTEMPTS) throw error;
       await delay(LEASE_RETRY_MS);
     }
