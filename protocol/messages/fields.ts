@@ -7,8 +7,8 @@ import { encodeHex, parseHex, type Bytes } from '../bytes.ts';
 export const nonceSchema = v.pipe(v.string(), v.regex(/^[\w-]{22}$/));
 /** UID of the card, 7 bytes, upper-case hex. */
 export const cardIdSchema = v.pipe(v.string(), v.regex(/^04[0-9A-F]{12}$/));
-/** A number of a payment, load or issue: UUID. */
-export const paymentIdSchema = v.pipe(v.string(), v.uuid());
+/** A number of a payment, load or issue: UUID (RFC 9562, 4), in lower case only, so that it has one spelling. */
+export const paymentIdSchema = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/));
 export const shopIdSchema = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9-]{1,31}$/));
 export const billIdSchema = v.pipe(v.string(), v.regex(/^[\w-]{8,40}$/));
 export const orderIdSchema = v.pipe(v.string(), v.regex(/^[\w-]{4,40}$/));
