@@ -1,6 +1,7 @@
 /** Which servers a world runs, and with which configuration: four processes, or the settlement's three merged in one. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
+import { encodePem } from '#protocol/certificate-pem.ts';
 import type { Pki } from './pki.ts';
 import { readText, writeWhole } from './pki-store.ts';
 import type { Ports } from './ports.ts';
@@ -40,7 +41,7 @@ export function settlementOrigins(ports: Ports): Origins {
 /** In the order in which they must start: each calls only those before it. */
 export async function settlementPlans(options: SettlementOptions): Promise<ServerPlan[]> {
   const { folder, pki, postgres, origins, shops, merged, clientCertificates } = options;
-  const trust = { root: pki.root.file, webRoot: pki.webRoot.file };
+  const trust = await trustFiles(folder, pki);
   const information = {
     // A browser that enrols has no certificate yet.
     public: { origin: origins.enrolment, identity: pki.information.web.file, clientCertificates: 'none' },
@@ -61,6 +62,13 @@ export async function settlementPlans(options: SettlementOptions): Promise<Serve
     { name: 'security', program: 'servers/security/main.ts', config: { ...security, trust, origin: origins.security, peer: pki.security.peer.file, informationUrl: origins.information } },
     { name: 'application', program: 'servers/application/main.ts', config: { ...application, trust, securityUrl: origins.security, informationUrl: origins.information } },
   ];
+}
+
+/** Where each server finds whom to trust. */
+export async function trustFiles(folder: string, pki: Pki): Promise<{ root: string; webRoot: string; intermediates: string }> {
+  const intermediates = join(folder, 'pki', 'intermediates.crt');
+  await writeWhole(intermediates, Object.values(pki.intermediates).map((der) => encodePem('CERTIFICATE', der)).join(''), 'replace');
+  return { root: pki.root.file, webRoot: pki.webRoot.file, intermediates };
 }
 
 /** The development world's key store needs a passphrase too; a real one comes from the operator. */

@@ -5,9 +5,9 @@ import productPackage from '../package.json' with { type: 'json' };
 import { writeWhole } from './pki-store.ts';
 import { ensurePki, type Pki } from './pki.ts';
 import { ensurePorts, type Ports } from './ports.ts';
-import { startPostgres, type Postgres } from './postgres.ts';
+import { SERVER_DATABASES, startPostgres, type Postgres } from './postgres.ts';
 import { startServer, type ServerPlan, type ServerProcess, type WorldEvents } from './server-process.ts';
-import { settlementOrigins, settlementPlans, type ClientCertificates, type Origins } from './settlement.ts';
+import { settlementOrigins, settlementPlans, trustFiles, type ClientCertificates, type Origins } from './settlement.ts';
 import { shopPlan } from './shop-plan.ts';
 import { shopParameters, shopsOf, type ShopOfWorld } from './shops.ts';
 import { writeDeskSettings, type DeskSettings } from './desk-settings.ts';
@@ -54,7 +54,7 @@ export async function startWorld(options: WorldOptions, interfaceProgram: (deplo
   const shops = shopsOf(pki, ports, secondShop);
   const deploymentFile = await writeDeployment(folder, pki, origins);
   log('database');
-  const postgres = await startPostgres({ folder: join(folder, 'postgres'), log });
+  const postgres = await startPostgres({ folder: join(folder, 'postgres'), log, databases: [...SERVER_DATABASES, ...(secondShop ? ['kessai_shop_midori'] : [])] });
   const servers = new Map<string, ServerProcess>();
   const stop = async (): Promise<void> => {
     for (const server of [...servers.values()].reverse()) await server.stop();
@@ -62,9 +62,10 @@ export async function startWorld(options: WorldOptions, interfaceProgram: (deplo
   };
   try {
     const script = await interfaceProgram(deploymentFile);
+    const trust = await trustFiles(folder, pki);
     const plans = [
       ...(await settlementPlans({ folder, pki, ports, postgres, origins, shops, merged, clientCertificates })),
-      ...shops.map((shop) => shopPlan({ shop, pki, postgres, clientCertificates, interfaceProgram: script })),
+      ...shops.map((shop) => shopPlan({ shop, trust, postgres, clientCertificates, interfaceProgram: script })),
     ];
     const start = async (plan: ServerPlan): Promise<void> => {
       log(`server ${plan.name}`);

@@ -2,7 +2,7 @@
 import { Failure } from '#protocol/failure.ts';
 import { cardAnswer, cardDialog } from '#protocol/messages/card-dialog.ts';
 import { operatorReport } from '#protocol/messages/operator-order.ts';
-import { byKnownSender, digestOf, signMessage, verifyMessage, type BodyOf, type Jws } from '#protocol/signed.ts';
+import { byKnownSender, digestOf, signMessage, verifyMessage, type Jws } from '#protocol/signed.ts';
 import { verifyOperatorOrder, type OrderKind, type VerifiedOrder } from '../shared/operator-order.ts';
 import { createExchanges } from './exchange.ts';
 import { createIssuing } from './issuing.ts';
@@ -36,7 +36,7 @@ export function createOperatingService(parts: ApplicationParts): OperatingServic
 
   const reply = async (ordered: Ordered, previous: string, turn: Turn, introduce: boolean): Promise<{ jws: Jws; waiting: Waiting | null }> => {
     const { paymentId, order } = ordered;
-    if ('report' in turn) return { jws: await signMessage(operatorReport, { ...turn.report, paymentId, previous } as BodyOf<typeof operatorReport>, signer), waiting: null };
+    if ('report' in turn) return { jws: await signMessage(operatorReport, { ...turn.report, paymentId, previous }, signer), waiting: null };
     const jws = await signMessage(cardDialog, { paymentId, nonce: order.body.orderNonce, previous, phase: turn.phase, commands: turn.commands }, signer, { introduce });
     return { jws, waiting: { previous: await digestOf(jws), next: turn.next } };
   };

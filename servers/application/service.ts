@@ -3,14 +3,14 @@ import { Failure } from '#protocol/failure.ts';
 import { cardAnswer } from '#protocol/messages/card-dialog.ts';
 import { completion } from '#protocol/messages/completion.ts';
 import type { WireCommands } from '#protocol/messages/fields.ts';
-import { byKnownSender, digestOf, verifyMessage, type Jws, type VerifiedMessage } from '#protocol/signed.ts';
-import { createStep } from '#protocol/step.ts';
+import { byKnownSender, digestOf, verifyMessage, type BodyOf, type Jws, type VerifiedMessage } from '#protocol/signed.ts';
+import { createStep, type Step } from '#protocol/step.ts';
 import { verifyPaymentRequest, verifyReadingRequest, type VerifiedPaymentRequest } from '../shared/payment-request.ts';
-import { createDeciding } from './deciding.ts';
+import { createDeciding, type Deciding } from './deciding.ts';
 import { createExchanges, type Awaiting, type Exchange } from './exchange.ts';
-import { createOffering } from './offering.ts';
+import { createOffering, type Offering } from './offering.ts';
 import type { ApplicationParts } from './parts.ts';
-import { consentOrNull, createReplies } from './replies.ts';
+import { consentOrNull, createReplies, type Replies } from './replies.ts';
 import type { ApplicationStore } from './store.ts';
 
 /** Each call is one network round: a signed message in, a signed message out. Throws Failure; the route signs it. */
@@ -26,8 +26,8 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
   const step = createStep({ party: 'application', journal: parts.journal, now });
   const exchanges = createExchanges<Exchange, Awaiting>(now);
   const deciding = createDeciding(parts);
-  const offering = createOffering(parts);
   const replies = createReplies(parts);
+  const workings = { security, step, deciding, offering: createOffering(parts), replies };
 
   const begin = async (exchange: Exchange, commands: WireCommands, requestDigest: string): Promise<Jws> => {
     const dialog = await replies.dialog(exchange, requestDigest, 'authenticate', commands);
@@ -64,32 +64,10 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
       const answer = await verifyMessage(cardAnswer, jws, byKnownSender(exchanges.find(paymentId).customer.payer), tally);
       const { exchange, awaiting } = exchanges.take(paymentId);
       requirePlace(answer, paymentId, awaiting);
-      const { purpose, sessionId } = exchange;
-      const { responses } = answer.body;
-      const readBalance = purpose.kind === 'reading' || purpose.request.request.body.readBalance;
-
-      if (awaiting.what === 'authentication' && (readBalance || exchange.unresolved.length > 0)) {
-        const { commands } = await security.requestBalance({ sessionId, responses, balance: readBalance }); // ST12
-        const dialog = await replies.dialog(exchange, answer.digest, 'read', commands);
-        exchanges.await(paymentId, { what: 'reading', previous: await digestOf(dialog) });
-        return dialog;
-      }
-      const reading = awaiting.what === 'reading' ? await security.takeBalance({ sessionId, responses }) : null; // ST13
-      const decided = reading === null ? [] : await deciding.byReading(exchange, reading);
-      if (purpose.kind === 'reading') {
-        if (reading === null) throw new Failure('settlement/session', { detail: 'a reading without a reading' });
-        exchanges.close(paymentId);
-        await security.closeSession({ sessionId });
-        return replies.report(exchange, answer.digest, reading, decided);
-      }
-      if (reading !== null && reading.balanceMinor !== null && reading.balanceMinor < purpose.request.bill.body.amountMinor) {
-        exchanges.close(paymentId);
-        await security.closeSession({ sessionId });
-        return replies.balanceTooLow(exchange, purpose.request, answer.digest, reading.balanceMinor);
-      }
-      const offer = await step('ST14', () => offering.makeOffer(exchange, purpose.request, answer, reading), paymentId);
-      exchanges.await(paymentId, { what: 'completion', previous: await digestOf(offer.statement), ...offer });
-      return offer.statement;
+      const { said, next } = await goOn(workings, exchange, awaiting, answer);
+      if (next === null) exchanges.close(paymentId);
+      else exchanges.await(paymentId, next);
+      return said;
     },
 
     complete: async (paymentId, jws) => {
@@ -109,6 +87,46 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
       }, paymentId);
     },
   };
+}
+
+/** What a turn is done with. */
+interface Workings {
+  readonly security: ApplicationParts['security'];
+  readonly step: Step;
+  readonly deciding: Deciding;
+  readonly offering: Offering;
+  readonly replies: Replies;
+}
+
+/** What the server answers, and what it waits for then. */
+interface Said {
+  readonly said: Jws;
+  readonly next: Awaiting | null;
+}
+
+/** After the card has answered: BRC, then what the reading decides, then a report, a refusal or the offer to debit. */
+async function goOn({ security, step, deciding, offering, replies }: Workings, exchange: Exchange, awaiting: Awaiting, answer: VerifiedMessage<BodyOf<typeof cardAnswer>>): Promise<Said> {
+  const { purpose, sessionId, paymentId } = exchange;
+  const { responses } = answer.body;
+  const readBalance = purpose.kind === 'reading' || purpose.request.request.body.readBalance;
+  if (awaiting.what === 'authentication' && (readBalance || exchange.unresolved.length > 0)) {
+    const { commands } = await security.requestBalance({ sessionId, responses, balance: readBalance }); // ST12
+    const said = await replies.dialog(exchange, answer.digest, 'read', commands);
+    return { said, next: { what: 'reading', previous: await digestOf(said) } };
+  }
+  const reading = awaiting.what === 'reading' ? await security.takeBalance({ sessionId, responses }) : null; // ST13
+  const decided = reading === null ? [] : await deciding.byReading(exchange, reading);
+  if (purpose.kind === 'reading') {
+    if (reading === null) throw new Failure('settlement/session', { detail: 'a reading without a reading' });
+    await security.closeSession({ sessionId });
+    return { said: await replies.report(exchange, answer.digest, reading, decided), next: null };
+  }
+  if (typeof reading?.balanceMinor === 'bigint' && reading.balanceMinor < purpose.request.bill.body.amountMinor) {
+    await security.closeSession({ sessionId });
+    return { said: await replies.balanceTooLow(exchange, purpose.request, answer.digest, reading.balanceMinor), next: null };
+  }
+  const offer = await step('ST14', () => offering.makeOffer(exchange, purpose.request, answer, reading), paymentId);
+  return { said: offer.statement, next: { what: 'completion', previous: await digestOf(offer.statement), ...offer } };
 }
 
 /** Refuses early what the constraints would refuse at the INTENT (payment-rules 2, 9). */

@@ -1,7 +1,6 @@
 /** Puts an application server together and starts it: store, edge, outbox and expiry; its neighbours are handed in, near or far. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import type * as v from 'valibot';
-import { ROLES } from '#protocol/certificates.ts';
 import { asFailure } from '#protocol/failure.ts';
 import { createSigner } from '#protocol/signed.ts';
 import type { InformationService } from '../shared/apis/information.ts';
@@ -11,10 +10,10 @@ import { createEdge } from '../shared/edge.ts';
 import { readTlsIdentity } from '../shared/identity-file.ts';
 import { createJournal, createLog } from '../shared/log.ts';
 import { createTally, epochMs, type RunningServer } from '../shared/process.ts';
-import { createVerifier, portOf, readAnchor, type applicationPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
+import { portOf, readTrust, type applicationPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
 import { loadSigningIdentity } from '../shared/signing-identity.ts';
 import { createTlsServer } from '../shared/tls.ts';
-import { acceptUsage, createTlsAgent } from '../shared/tls-agent.ts';
+import { createTlsAgent } from '../shared/tls-agent.ts';
 import { applicationMigrations } from './migrations.ts';
 import { createNoticeDelivery } from './delivery.ts';
 import { createOperatingService } from './operating.ts';
@@ -30,13 +29,13 @@ export async function startApplicationServer(config: Config, neighbours: { secur
   const log = createLog({ name: 'application' });
   const { security, information } = neighbours;
   const database = await openDatabase({ url: config.databaseUrl, migrations: applicationMigrations, log });
-  const [root, webRoot, web, peer] = await Promise.all([readAnchor(config.trust.root), readAnchor(config.trust.webRoot), readTlsIdentity(config.public.identity), readTlsIdentity(config.peer)]);
+  const [trust, web, peer] = await Promise.all([readTrust(config.trust), readTlsIdentity(config.public.identity), readTlsIdentity(config.peer)]);
+  const { verifier } = trust;
   const tally = createTally('application');
   const signer = createSigner(await loadSigningIdentity(config.signing), tally);
-  const verifier = await createVerifier(config.trust.root);
   const store = createPostgresApplicationStore(database);
 
-  const shopAgent = createTlsAgent({ ...peer, trustAnchors: [webRoot], acceptPeer: acceptUsage(ROLES['web-server']) });
+  const shopAgent = createTlsAgent({ ...peer, trustAnchors: [trust.webRoot] });
   const deliver = createNoticeDelivery({ information, agent: shopAgent });
   const onFailure = (notice: { noticeId: string; attempts: number }, thrown: unknown): void => log.warn({ noticeId: notice.noticeId, attempts: notice.attempts, err: asFailure(thrown) }, 'notice not delivered');
   const onError = (error: unknown): void => log.error({ err: error }, 'upkeep');
@@ -50,9 +49,9 @@ export async function startApplicationServer(config: Config, neighbours: { secur
   const routes = applicationRoutes({ service: createApplicationService(parts), operating: createOperatingService(parts), signer, log });
   const server = createTlsServer(createEdge({ name: 'application', log, routes }), {
     ...web,
-    trustAnchors: [root],
+    trustAnchors: [trust.root],
     clientCertificates: config.public.clientCertificates,
-    acceptPeer: acceptUsage(ROLES['customer-browser'], ROLES['operator-terminal']),
+    acceptPeer: trust.accept('customer-browser', 'operator-terminal'),
     log,
   });
   await server.listen({ port: portOf(config.public.origin) });

@@ -90,13 +90,15 @@ export interface OutstandingNotice {
 
 export interface ApplicationStore {
   /**
-   * Durable before it resolves (payment-rules 1). Writes nothing and answers which constraint forbids it: an open or finished
-   * attempt for the same bill (rule 2), or an unresolved operation on the same card (rule 3).
+   * Durable before it resolves (payment-rules 1). Writes nothing and answers which constraint forbids it: an attempt for the same
+   * bill that is not proved to have failed, or has ended it (rules 2, 9), or else an unresolved operation on the same card (rule 3).
+   * Rejects if the payment id or the operation id was used before.
    */
   writeIntent(intent: Intent): Promise<'written' | 'bill-taken' | 'card-taken'>;
   /**
    * Durable before it resolves: state, evidence, transfer and notice in one commit.
-   * Answers false, and changes nothing, if the operation is not in a state from which `to` may be reached.
+   * Answers false, and changes nothing, if the operation is not in a state from which `to` may be reached, or if it is an aborted
+   * attempt for a bill that another attempt holds by now (the shop must not hear "not paid" of that bill).
    */
   decide(decision: Decision): Promise<boolean>;
   find(paymentId: string): Promise<Operation | undefined>;
@@ -106,7 +108,7 @@ export interface ApplicationStore {
   attemptsFor(shopId: string, billId: string): Promise<readonly Operation[]>;
   /**
    * Payments whose bill expired before `billExpiredBefore`: those in INTENT, and the newest attempt of a bill whose attempts
-   * were all ABORTED (so that the shop hears of it once); at most `limit`.
+   * were all ABORTED (so that the shop hears of it once); oldest attempts first, at most `limit`.
    */
   overdue(billExpiredBefore: number, limit: number): Promise<readonly Operation[]>;
   /** Notices that are not acknowledged and due at `now`, oldest first; at most `limit`. */

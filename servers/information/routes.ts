@@ -2,12 +2,11 @@
 import type { Request, Router } from 'express';
 import * as v from 'valibot';
 import { encodeBase64url, parseBase64url } from '#protocol/bytes.ts';
-import { ROLES } from '#protocol/certificates.ts';
 import { informationApi } from '../shared/apis/information.ts';
 import { jsonBody } from '../shared/edge.ts';
 import { serveApi } from '../shared/rpc.ts';
 import { peerCertificate } from '../shared/tls.ts';
-import { acceptUsage } from '../shared/tls-agent.ts';
+import type { AcceptPeer } from '../shared/tls-agent.ts';
 import type { InformationServer } from './service.ts';
 
 const enrolmentSchema = v.strictObject({
@@ -31,9 +30,9 @@ export function enrolmentRoutes(service: InformationServer): (router: Router) =>
 
 /** What the security server needs to check for itself; everything else is the application server's. */
 const FOR_SECURITY: readonly string[] = ['findShopByKey', 'findCustomerByKey', 'findCard'];
-const isApplicationServer = acceptUsage(ROLES['application-server']);
 
-export function lookUpRoutes(service: InformationServer): (router: Router) => void {
+/** `isApplicationServer`: judges the caller's certificate. */
+export function lookUpRoutes(service: InformationServer, isApplicationServer: AcceptPeer): (router: Router) => void {
   const authorise = async (request: Request, operation: string): Promise<boolean> => {
     const der = peerCertificate(request);
     return der !== undefined && (FOR_SECURITY.includes(operation) || (await isApplicationServer(der)));

@@ -1,16 +1,15 @@
 /** Puts an information server together and starts its edge for browsers; its look-ups are served near or far, as decided elsewhere. */
 import { createPrivateKey, randomBytes, randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type * as v from 'valibot';
 import { parsePem } from '#protocol/certificate-pem.ts';
-import { ROLES } from '#protocol/certificates.ts';
 import { openDatabase } from '../shared/database.ts';
 import { createEdge } from '../shared/edge.ts';
 import { readTlsIdentity } from '../shared/identity-file.ts';
 import { createLog, type Log } from '../shared/log.ts';
 import { epochMs } from '../shared/process.ts';
-import { createVerifier, portOf, readAnchor, type informationPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
+import { portOf, readTrust, type informationPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
 import { createTlsServer } from '../shared/tls.ts';
-import { acceptUsage } from '../shared/tls-agent.ts';
 import { informationMigrations } from './migrations.ts';
 import { createPostgresInformationStore } from './postgres-store.ts';
 import { enrolmentRoutes } from './routes.ts';
@@ -29,21 +28,21 @@ export interface StartedInformation {
 export async function startInformationService(config: Config): Promise<StartedInformation> {
   const log = createLog({ name: 'information' });
   const database = await openDatabase({ url: config.databaseUrl, migrations: informationMigrations, log });
-  const [root, web] = await Promise.all([readAnchor(config.trust.root), readTlsIdentity(config.public.identity)]);
+  const [trust, web] = await Promise.all([readTrust(config.trust), readTlsIdentity(config.public.identity)]);
   const service = createInformationService({
     store: createPostgresInformationStore(database),
     customersAuthority: await readAuthority(config.customersAuthority),
-    verifier: await createVerifier(config.trust.root),
+    verifier: trust.verifier,
     now: epochMs,
     random: (length) => new Uint8Array(randomBytes(length)),
     newId: randomUUID,
   });
-  for (const { shopId, chain } of config.shops) await service.registerShop(shopId, parsePem('CERTIFICATE', await readAnchor(chain)));
+  for (const { shopId, chain } of config.shops) await service.registerShop(shopId, parsePem('CERTIFICATE', await readFile(chain, 'latin1')));
   const server = createTlsServer(createEdge({ name: 'information', log, routes: enrolmentRoutes(service) }), {
     ...web,
-    trustAnchors: [root],
+    trustAnchors: [trust.root],
     clientCertificates: config.public.clientCertificates,
-    acceptPeer: acceptUsage(ROLES['customer-browser']),
+    acceptPeer: trust.accept('customer-browser'),
     log,
   });
   await server.listen({ port: portOf(config.public.origin) });

@@ -1,15 +1,14 @@
 /** The security server as a process of its own: only the application server may call it. */
 import * as v from 'valibot';
-import { ROLES } from '#protocol/certificates.ts';
 import { informationApi } from '../shared/apis/information.ts';
 import { originSchema } from '../shared/config.ts';
 import { createEdge } from '../shared/edge.ts';
 import { readTlsIdentity } from '../shared/identity-file.ts';
 import { runAsProcess } from '../shared/process.ts';
 import { createRpcClient } from '../shared/rpc.ts';
-import { portOf, readAnchor, securityPartsSchema, trustSchema } from '../shared/settlement-config.ts';
+import { portOf, readTrust, securityPartsSchema, trustSchema } from '../shared/settlement-config.ts';
 import { createTlsServer } from '../shared/tls.ts';
-import { acceptUsage, createTlsAgent } from '../shared/tls-agent.ts';
+import { createTlsAgent } from '../shared/tls-agent.ts';
 import { securityRoutes } from './routes.ts';
 import { startSecurityService } from './start.ts';
 
@@ -18,15 +17,15 @@ const configSchema = v.strictObject({ ...securityPartsSchema.entries, trust: tru
 const TIMEOUT_MS = 10_000;
 
 runAsProcess(import.meta.url, configSchema, async ({ origin, peer: peerFile, informationUrl, ...config }) => {
-  const [peer, root] = await Promise.all([readTlsIdentity(peerFile), readAnchor(config.trust.root)]);
-  const agent = createTlsAgent({ ...peer, trustAnchors: [root], acceptPeer: acceptUsage(ROLES['information-server']) });
+  const [peer, trust] = await Promise.all([readTlsIdentity(peerFile), readTrust(config.trust)]);
+  const agent = createTlsAgent({ ...peer, trustAnchors: [trust.root], acceptPeer: trust.accept('information-server') });
   const started = await startSecurityService(config, createRpcClient(informationApi, { url: informationUrl, agent, timeoutMs: TIMEOUT_MS }));
   const { log } = started;
   const server = createTlsServer(createEdge({ name: 'security', log, routes: securityRoutes(started.service) }), {
     ...peer,
-    trustAnchors: [root],
+    trustAnchors: [trust.root],
     clientCertificates: 'required',
-    acceptPeer: acceptUsage(ROLES['application-server']),
+    acceptPeer: trust.accept('application-server'),
     log,
   });
   await server.listen({ port: portOf(origin) });

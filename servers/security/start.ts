@@ -6,7 +6,7 @@ import type { SecurityService } from '../shared/apis/security.ts';
 import { openDatabase } from '../shared/database.ts';
 import { createJournal, createLog, type Log } from '../shared/log.ts';
 import { createTally, epochMs } from '../shared/process.ts';
-import { createVerifier, type securityPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
+import { readTrust, type securityPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
 import { openOrCreateKeyStoreFile, readKeyStorePassphrase } from './key-store.ts';
 import { securityMigrations } from './migrations.ts';
 import type { SecurityParts, SessionContext } from './parts.ts';
@@ -35,7 +35,7 @@ export async function startSecurityService(config: Config, information: Informat
     keyStore,
     sessions: new CardSessions<SessionContext>({ random }),
     information,
-    verifier: await createVerifier(config.trust.root),
+    verifier: (await readTrust(config.trust)).verifier,
     journal: createJournal(),
     tally: createTally('security'),
     now: epochMs,

@@ -2,9 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { parsePem } from '#protocol/certificate-pem.ts';
-import { createCertificateVerifier, type CertificateVerifier } from '#protocol/certificates.ts';
+import { createPeerJudge } from '#protocol/certificate-peer.ts';
+import { createCertificateVerifier, type CertificateVerifier, type Role } from '#protocol/certificates.ts';
 import { databaseUrlSchema, originSchema } from './config.ts';
 import { epochMs } from './process.ts';
+import type { AcceptPeer } from './tls-agent.ts';
 
 const pathSchema = v.pipe(v.string(), v.minLength(1));
 
@@ -19,8 +21,8 @@ export const publicEdgeSchema = v.strictObject({
   clientCertificates: clientCertificatesSchema,
 });
 
-/** `root` vouches for messages, servers and customers; `webRoot` for pages. PEM files. */
-export const trustSchema = v.strictObject({ root: pathSchema, webRoot: pathSchema });
+/** `root` vouches for messages, servers and customers; `webRoot` for pages; `intermediates` are the authorities under `root`. PEM files. */
+export const trustSchema = v.strictObject({ root: pathSchema, webRoot: pathSchema, intermediates: pathSchema });
 
 export const applicationPartsSchema = v.strictObject({
   public: publicEdgeSchema,
@@ -47,13 +49,22 @@ export const informationPartsSchema = v.strictObject({
   shops: v.array(v.strictObject({ shopId: v.string(), chain: pathSchema })),
 });
 
-export async function readAnchor(file: string): Promise<string> {
-  return readFile(file, 'latin1');
+export interface Trust {
+  /** PEM. */
+  readonly root: string;
+  readonly webRoot: string;
+  /** Verifies messages' certificates, by our own clock. */
+  readonly verifier: CertificateVerifier;
+  /** Lets the other end of a connection in by its role. */
+  accept(...roles: readonly Role[]): AcceptPeer;
 }
 
-/** The verifier of messages, by our own clock. */
-export async function createVerifier(rootFile: string): Promise<CertificateVerifier> {
-  return createCertificateVerifier({ anchors: parsePem('CERTIFICATE', await readAnchor(rootFile)), now: epochMs });
+export async function readTrust(trust: v.InferOutput<typeof trustSchema>): Promise<Trust> {
+  const [root, webRoot, intermediatesPem] = await Promise.all([trust.root, trust.webRoot, trust.intermediates].map((file) => readFile(file, 'latin1')));
+  if (root === undefined || webRoot === undefined || intermediatesPem === undefined) throw new Error('a trust anchor is missing');
+  const intermediates = parsePem('CERTIFICATE', intermediatesPem);
+  const verifier = createCertificateVerifier({ anchors: parsePem('CERTIFICATE', root), now: epochMs });
+  return { root, webRoot, verifier, accept: (...roles) => createPeerJudge({ verifier, intermediates, roles }) };
 }
 
 export function portOf(origin: string): number {
