@@ -78,7 +78,7 @@ export async function createOneTimeSigner(tally?: SignatureTally): Promise<Signe
   const { x, y } = await crypto.subtle.exportKey('jwk', pair.publicKey);
   if (x === undefined || y === undefined) throw new Failure('internal/bug', { detail: 'a P-256 key without coordinates' });
   const oneTimeKey: PublicJwk = { kty: 'EC', crv: 'P-256', x, y };
-  return createSigner({ privateKey: pair.privateKey as CryptoKey, chain: [], thumbprint: await sha256(encodeText(`${x}.${y}`)), oneTimeKey }, tally);
+  return createSigner({ privateKey: pair.privateKey, chain: [], thumbprint: await sha256(encodeText(`${x}.${y}`)), oneTimeKey }, tally);
 }
 
 /** `introduce`: send the certificate chain along; only a sender's first message of an exchange needs it. */
@@ -131,7 +131,7 @@ export async function verifyMessage<Type extends MessageType>(type: Type, jws: s
   tally?.({ kind: 'verified', typ: type.typ });
   const parsed = v.safeParse(type.schema, parseStrictJson(decodeText(payload)));
   if (!parsed.success) throw new Failure('message/malformed', { detail: `${type.typ}: ${describeIssues(parsed.issues)}` });
-  return { body: parsed.output as BodyOf<Type>, jws, digest: await digestOf(jws), sender };
+  return { body: parsed.output, jws, digest: await digestOf(jws), sender };
 }
 
 /** A sender with a certificate of this role: its chain travels in the message, or was seen before by this verifier. */
@@ -162,7 +162,7 @@ export function byOneTimeKey(): SenderCheck {
     const publicKey = await crypto.subtle.importKey('jwk', { ...jwk }, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['verify']).catch((cause: unknown) => {
       throw new Failure('message/certificate', { cause, detail: 'not a point of P-256' });
     });
-    return { publicKey: publicKey as CryptoKey, thumbprint: header['x5t#S256'] };
+    return { publicKey, thumbprint: header['x5t#S256'] };
   };
 }
 
