@@ -8,7 +8,8 @@ import { watchReaders, type ReaderWatch } from './watch.ts';
 /** Native calls run on libuv's threads; a mute card keeps one until it is lifted. One is left free for the watch and one to answer with. */
 const SPARE_THREADS = 2;
 const DEFAULT_POOL_THREADS = 4;
-const IDLE_LIMIT_MS = 250;
+const IDLE_LIMIT_MS = 300;
+const LOOK_AGAIN_MS = 10;
 
 /** `load` is called at first use, and again after it failed: the service may be installed while we wait. */
 export function createPcscBackend(load: () => PcscLibrary = loadPcscLibrary): ReaderBackend {
@@ -42,16 +43,13 @@ export function createPcscBackend(load: () => PcscLibrary = loadPcscLibrary): Re
       return owned;
     },
     async close() {
-      for (const watch of watches) watch.stop();
       await Promise.all([...openConnections.keys()].map((connection) => connection.close()));
-      return { idle: await callsSettle(IDLE_LIMIT_MS) };
+      const endsAt = performance.now() + IDLE_LIMIT_MS;
+      do {
+        for (const watch of watches) watch.stop();
+        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+      } while (countCallsUnderWay() > 0 && performance.now() < endsAt);
+      return { idle: countCallsUnderWay() === 0 };
     },
   };
-}
-
-/** True once no native call is under way; false if one still is after the limit. */
-async function callsSettle(limitMs: number): Promise<boolean> {
-  const end = performance.now() + limitMs;
-  while (countCallsUnderWay() > 0 && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
-  return countCallsUnderWay() === 0;
 }

@@ -3,7 +3,7 @@ import { Failure } from '#protocol/failure.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardConnection } from '../backend.ts';
 import { within } from '../within.ts';
-import type { CardHandle, ContextHandle, PcscLibrary } from './library.ts';
+import { DISPOSITION, type CardHandle, type ContextHandle, type PcscLibrary } from './library.ts';
 import { SCARD, statusFailure } from './status.ts';
 
 /** Powering a card up takes well under a second; a service that hangs must not hang us. */
@@ -42,8 +42,8 @@ class PcscConnection implements CardConnection {
   readonly #card: CardHandle;
   readonly #protocol: number;
   #open = true;
-  /** The call under way on this context, if any; nothing else may be called on it meanwhile. */
-  #exchange: Promise<unknown> = Promise.resolve();
+  /** The latest call on this context, and whether it lost the card; nothing else may be called on the context meanwhile. */
+  #exchange: Promise<boolean> = Promise.resolve(false);
   #closing: Promise<void> | undefined;
 
   constructor(library: PcscLibrary, context: ContextHandle, card: CardHandle, protocol: number, atr: Bytes) {
@@ -57,7 +57,7 @@ class PcscConnection implements CardConnection {
   async transmit(apdu: Bytes, timeoutMs: number): Promise<Bytes> {
     if (!this.#open) throw new Failure('card/removed', { detail: 'the connection is over' });
     const exchange = this.#library.transmit(this.#card, this.#protocol, apdu);
-    this.#exchange = exchange.catch(() => undefined);
+    this.#exchange = exchange.then((result) => !isAnswer(result), () => true);
     const outcome = await within(timeoutMs, exchange);
     if (outcome.late) {
       // A second call on this context would freeze with the first: abandon it, and give it back only if the call ever returns.
@@ -66,7 +66,7 @@ class PcscConnection implements CardConnection {
       throw new Failure('card/silent', { detail: `no answer in ${timeoutMs} ms` });
     }
     const { status, response } = outcome.value;
-    if (status === SCARD.S_SUCCESS && response.length >= 2) return response;
+    if (isAnswer(outcome.value)) return response;
     this.#open = false;
     this.#closing = this.#giveBack();
     // pcsc-lite reports a card torn away in the middle of a command as success with nothing in it.
@@ -82,11 +82,18 @@ class PcscConnection implements CardConnection {
     if (this.#closing !== undefined) await within(CLOSE_LIMIT_MS, this.#closing);
   }
 
-  /** The reset ends an authenticated session and an open transaction in the card: the next program starts clean. */
+  /**
+   * The reset ends an authenticated session and an open transaction in the card: the next program starts clean. A card that is lost is
+   * left alone: pcsc-lite notes a reset that fails as an empty reader, and a card put back before its next look is then never seen.
+   */
   async #giveBack(): Promise<void> {
-    await this.#exchange;
-    // Whether the card is still there to be reset is of no matter now; the statuses have nobody to go to.
-    await this.#library.disconnectWithReset(this.#card);
+    const isLost = await this.#exchange;
+    // The statuses have nobody to go to.
+    await this.#library.disconnect(this.#card, isLost ? DISPOSITION.LEAVE_CARD : DISPOSITION.RESET_CARD);
     await this.#library.releaseContext(this.#context);
   }
+}
+
+function isAnswer({ status, response }: { status: number; response: Bytes }): boolean {
+  return status === SCARD.S_SUCCESS && response.length >= 2;
 }

@@ -9,7 +9,9 @@ import { SCARD } from './status.ts';
 const SCOPE_SYSTEM = 2;
 const SHARE_EXCLUSIVE = 1;
 const PROTOCOL_T0_OR_T1 = 3;
-const RESET_CARD = 1;
+/** What becomes of the card (SCARD_LEAVE_CARD, SCARD_RESET_CARD). */
+export const DISPOSITION = { LEAVE_CARD: 0, RESET_CARD: 1 } as const;
+export type Disposition = (typeof DISPOSITION)[keyof typeof DISPOSITION];
 const READER_LIST_BYTES = 8192;
 
 export type ContextHandle = number | bigint;
@@ -36,7 +38,7 @@ export interface PcscLibrary {
   cancel(context: ContextHandle): number;
   connectExclusively(context: ContextHandle, reader: string): Promise<{ status: number; card: CardHandle; protocol: number }>;
   transmit(card: CardHandle, protocol: number, apdu: Bytes): Promise<{ status: number; response: Bytes }>;
-  disconnectWithReset(card: CardHandle): Promise<number>;
+  disconnect(card: CardHandle, disposition: Disposition): Promise<number>;
 }
 
 /** Loads the platform's library; fails with `reader/no-service` where there is none. */
@@ -147,6 +149,6 @@ function bindLibrary(library: LibraryHandle, abi: PcscAbi): PcscLibrary {
       const status = await callAsync(transmit, card, { dwProtocol: protocol, cbPciLength: ioRequestBytes }, apdu, apdu.length, null, response, length);
       return { status, response: response.slice(0, Math.min(Number(length[0] ?? 0), response.length)) };
     },
-    disconnectWithReset: (card) => callAsync(disconnect, card, RESET_CARD),
+    disconnect: (card, disposition) => callAsync(disconnect, card, disposition),
   };
 }

@@ -9,12 +9,14 @@ import { SCARD, statusFailure } from './status.ts';
 const STATE = { CHANGED: 0x2, UNKNOWN: 0x4, UNAVAILABLE: 0x8, EMPTY: 0x10, PRESENT: 0x20, EXCLUSIVE: 0x80, INUSE: 0x100, MUTE: 0x200 } as const;
 /** A reader by this name stands for "readers have come or gone" (pcsc-lite, Windows). */
 const PNP_NOTIFICATION = '\\\\?PnP?\\Notification';
-/** Where readers are not announced, and while there is no service, we look again this often. */
+/** pcsc-lite does not announce that another program took or left a card, macOS no reader that comes or goes; so we look again this often. */
 const LOOK_AGAIN_MS = 1_000;
-/** Where they are announced, an announcement may still fall between listing and waiting. */
-const LOOK_AGAIN_ANNOUNCED_MS = 10_000;
+
+/** Something happened, nothing happened in time, or a reader has left. */
+const LOOK_AGAIN: ReadonlySet<number> = new Set([SCARD.S_SUCCESS, SCARD.E_TIMEOUT, SCARD.E_UNKNOWN_READER]);
 
 export interface ReaderWatch {
+  /** May be called again: a call that wakes nobody because nobody waits yet is lost. */
   stop(): void;
 }
 
@@ -63,31 +65,34 @@ class Watcher implements ReaderWatch {
     this.#wake?.();
   }
 
+  /** Looks, reports, and waits for the next reason to look. */
   async #follow(library: PcscLibrary, context: ContextHandle): Promise<void> {
-    const known = new Map<string, number>();
     this.#wake = () => library.cancel(context);
     while (!this.#stopped) {
       const names = await this.#list(library, context);
-      for (const name of known.keys()) if (!names.includes(name)) known.delete(name);
-      for (const name of names) if (!known.has(name)) known.set(name, 0);
-      if (names.length === 0) this.#report({ readers: [] });
-      const watched = [...known].map(([name, current]) => ({ name, current }));
-      // pcsc-lite counts the readers in the upper half of this entry; announced is every change of that count.
-      if (library.abi.pnp) watched.push({ name: PNP_NOTIFICATION, current: names.length << 16 });
-      if (watched.length === 0) {
+      const seen = await this.#look(library, context, names);
+      if (seen === undefined) continue;
+      this.#report({ readers: seen.filter(isThere).map((event) => readerInfo(event, this.#isOurs)) });
+      const known = seen.map(({ name, event }) => ({ name, current: event & ~STATE.CHANGED }));
+      // In the upper half of this entry stands the number of readers that we know of.
+      if (library.abi.pnp) known.push({ name: PNP_NOTIFICATION, current: names.length << 16 });
+      if (known.length === 0) {
         await this.#pause();
         continue;
       }
-      const timeoutMs = library.abi.pnp ? LOOK_AGAIN_ANNOUNCED_MS : LOOK_AGAIN_MS;
-      const { status, events } = await library.getStatusChange(context, timeoutMs, watched);
+      const { status } = await library.getStatusChange(context, LOOK_AGAIN_MS, known);
       if (status === SCARD.E_CANCELLED) return;
-      // A reader that left between the list and this call: list again.
-      if (status === SCARD.E_UNKNOWN_READER || status === SCARD.E_TIMEOUT) continue;
-      if (status !== SCARD.S_SUCCESS) throw statusFailure(status, 'SCardGetStatusChange', false);
-      const readers = events.filter(({ name }) => name !== PNP_NOTIFICATION);
-      for (const { name, event } of readers) known.set(name, event & ~STATE.CHANGED);
-      this.#report({ readers: readers.filter(isThere).map((event) => readerInfo(event, this.#isOurs)) });
+      if (!LOOK_AGAIN.has(status)) throw statusFailure(status, 'SCardGetStatusChange', false);
     }
+  }
+
+  /** The present states; undefined if a reader left since it was listed. */
+  async #look(library: PcscLibrary, context: ContextHandle, names: readonly string[]): Promise<readonly ReaderEvent[] | undefined> {
+    if (names.length === 0) return [];
+    const { status, events } = await library.getStatusChange(context, 0, names.map((name) => ({ name, current: 0 })));
+    if (status === SCARD.E_UNKNOWN_READER) return undefined;
+    if (status !== SCARD.S_SUCCESS) throw statusFailure(status, 'SCardGetStatusChange', false);
+    return events;
   }
 
   async #list(library: PcscLibrary, context: ContextHandle): Promise<string[]> {
