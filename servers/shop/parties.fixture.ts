@@ -18,6 +18,8 @@ export interface TestParties {
   /** DER and PEM. */
   readonly root: Bytes;
   readonly rootPem: string;
+  /** The authorities under the root. */
+  readonly intermediatesPem: string;
   readonly verifier: CertificateVerifier;
   issue(role: Role, names: { commonName: string; organization?: string; origins?: readonly string[]; dnsNames?: readonly string[] }): Promise<TestIdentity>;
 }
@@ -39,6 +41,7 @@ export async function makeTestParties(nowMs = Date.now()): Promise<TestParties> 
   return {
     root: root.certificate,
     rootPem: encodePem('CERTIFICATE', root.certificate),
+    intermediatesPem: Object.values(authorities).map(({ certificate }) => encodePem('CERTIFICATE', certificate)).join(''),
     verifier: createCertificateVerifier({ anchors: [root.certificate], now: () => nowMs }),
     issue: async (role, names) => {
       const issuer = issuerOf(role);

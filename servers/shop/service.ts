@@ -65,8 +65,11 @@ export function createShopService(parts: ShopParts): ShopService {
     return { productId, quantity, name: product.name, unitMinor: product.unitMinor, lineMinor: product.unitMinor * BigInt(quantity) };
   };
 
+  // It has no nonce and never changes: signed once, however many pages ask.
+  let statement: Promise<Jws> | undefined;
+
   return {
-    introduce: () => signMessage(shopStatement, { shopId, origin, minimumVersion }, signer, { introduce: true }),
+    introduce: () => (statement ??= signMessage(shopStatement, { shopId, origin, minimumVersion }, signer, { introduce: true })),
 
     decide: (jws) =>
       step('ST3', async () => {

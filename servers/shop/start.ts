@@ -1,7 +1,7 @@
 /** Puts a shop together and starts it: configuration, store, pages, edge. */
 import { strict as assert } from 'node:assert';
 import * as v from 'valibot';
-import { ROLES, type CertificateVerifier } from '#protocol/certificates.ts';
+import type { CertificateVerifier } from '#protocol/certificates.ts';
 import { shopIdSchema } from '#protocol/messages/fields.ts';
 import { shopStatement } from '#protocol/messages/shop-statement.ts';
 import { platformRandom } from '#protocol/nonce.ts';
