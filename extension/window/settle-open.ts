@@ -1,0 +1,80 @@
+/** Settles a payment whose outcome is not known: asks for the card until a reading of it, signed by the settlement, decides. */
+import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
+import type { Identity, Outcome, Settlement } from '#protocol/parties.ts';
+import type { RandomBytes } from '#protocol/nonce.ts';
+import { resolve, type ReadingReport } from '#protocol/resolve.ts';
+import type { CardWatch } from '../ports/card-watch.ts';
+import type { Stage } from '../screens/stage.ts';
+import type { OpenPayment } from '../store/bill-record.ts';
+import type { Memory } from '../store/settings.ts';
+
+export interface SettleParts {
+  readonly stage: Stage;
+  readonly watch: CardWatch;
+  readonly memory: Memory;
+  readonly settlement: Settlement;
+  readonly identity: Identity;
+  readonly random: RandomBytes;
+}
+
+/** Identify 5, authenticate 1, read 3. */
+const READING_COMMANDS = 9;
+
+/** The decided outcome, or undefined where the customer puts it off; a payment that is not decided stays remembered. `first`: why it is open. */
+export async function settleOpenPayment(payment: OpenPayment, parts: SettleParts, first: FailureCode | null): Promise<Outcome | undefined> {
+  const controller = new AbortController();
+  let failure = first;
+  for (;;) {
+    showUnknown(payment, parts, failure, () => controller.abort(new Failure('payment/aborted')));
+    try {
+      return await readOnce(payment, parts, controller.signal);
+    } catch (thrown) {
+      if (controller.signal.aborted) return undefined;
+      failure = asFailure(thrown).code;
+      // The card may still lie there: the next try is the customer's, or the card's return.
+      parts.watch.holdPresentCard();
+    }
+  }
+}
+
+async function readOnce(payment: OpenPayment, parts: SettleParts, signal: AbortSignal): Promise<Outcome> {
+  const { stage, watch, memory, settlement, identity, random } = parts;
+  let done = 0;
+  const show = (): void => stage.show({ kind: 'working', bill: payment.bill, phase: 'settling', done: Math.min(done, READING_COMMANDS), of: READING_COMMANDS, cancel: null });
+  const card = await watch.awaitCard(signal, (count) => {
+    done += count;
+    show();
+  });
+  try {
+    watch.onView = () => undefined;
+    show();
+    const report = await resolve(card, payment.paymentId, { settlement, identity, random });
+    if (report.cardId !== payment.cardId) throw new Failure('card/changed');
+    const outcome = outcomeOfReading(report, payment);
+    // The settlement has read the card and not decided this payment: nothing is known yet.
+    if (outcome === undefined) throw new Failure('card/unresolved');
+    await memory.removeOpenPayment(payment.paymentId);
+    if (outcome.kind === 'paid') await memory.rememberShop(payment.bill.shop);
+    return outcome;
+  } finally {
+    await card.close();
+  }
+}
+
+/** What a report, verified by resolve(), says about this payment; undefined where it says nothing about exactly this bill. */
+export function outcomeOfReading(report: Pick<ReadingReport, 'decided' | 'balanceMinor'>, { paymentId, bill }: OpenPayment): Outcome | undefined {
+  const decided = report.decided.find((entry) => entry.paymentId === paymentId && entry.billDigest === bill.billDigest);
+  if (decided === undefined) return undefined;
+  if (decided.outcome === 'not-paid') return { kind: 'not-paid', bill, reason: 'not-debited', balanceMinor: report.balanceMinor };
+  return decided.notice === null ? undefined : { kind: 'paid', bill, paymentId, balanceAfterMinor: report.balanceMinor, notice: decided.notice };
+}
+
+function showUnknown(payment: OpenPayment, { stage, watch, memory }: SettleParts, failure: FailureCode | null, later: () => void): void {
+  const choose = (readerName: string | null): void => {
+    watch.choose(readerName);
+    void memory.saveReaderName(readerName);
+  };
+  const show = (): void => stage.show({ kind: 'unknown', payment, failure, reader: watch.view, choose, retry: () => watch.retry(), later });
+  watch.onView = show;
+  show();
+}
