@@ -71,6 +71,9 @@ export const FAILURES = {
 
   'payment/aborted': { status: 409, text: 'The payment was stopped. Start it again from the shop.' },
   'payment/unknown': { status: 404, text: 'There is no such payment. Start again from the shop.' },
+  'payment/in-progress': { status: 409, text: 'Another payment is open in this tab. Finish or cancel it in its window first.' },
+
+  'extension/missing': { status: 503, text: 'The payment extension is not in this browser. Install it and try again.' },
 } as const satisfies Record<string, { status: number; text: string }>;
 
 export type FailureCode = keyof typeof FAILURES;
