@@ -1,5 +1,6 @@
 /** How PC/SC's C types differ between pcsc-lite, macOS and Windows: one row a platform, and the structures built from it. */
-import koffi, { type TypeObject } from 'koffi';
+import type { TypeObject } from 'koffi';
+import { loadKoffi } from './koffi.ts';
 
 export interface PcscAbi {
   /** Tried in order. */
@@ -34,6 +35,7 @@ export function abiOfThisPlatform(platform: NodeJS.Platform = process.platform):
 
 /** SCARD_READERSTATE; `dword` may be given by the name of a fixed width to lay out a foreign platform's in a test. */
 export function readerStateType(abi: PcscAbi): TypeObject {
+  const koffi = loadKoffi();
   const members = {
     szReader: abi.wide ? 'const char16_t *' : 'const char *',
     pvUserData: 'void *',
@@ -47,7 +49,7 @@ export function readerStateType(abi: PcscAbi): TypeObject {
 
 /** SCARD_IO_REQUEST: which protocol (T=0 or T=1) the connection speaks. */
 export function ioRequestType(abi: PcscAbi): TypeObject {
-  return koffi.struct({ dwProtocol: abi.dword, cbPciLength: abi.dword });
+  return loadKoffi().struct({ dwProtocol: abi.dword, cbPciLength: abi.dword });
 }
 
 /** The names of a multi-string: each ended by a zero, the list by another. */

@@ -1,9 +1,10 @@
 /** The eight PC/SC functions that the host calls, off the main thread, with numbers as numbers; nothing here decides anything. */
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle, out } from 'koffi';
 import { Failure } from '#protocol/failure.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import { MAX_RESPONSE_BYTES } from '#protocol/apdu.ts';
 import { abiOfThisPlatform, ioRequestType, parseMultiString, readerStateType, type PcscAbi } from './abi.ts';
+import { loadKoffi } from './koffi.ts';
 import { SCARD } from './status.ts';
 
 const SCOPE_SYSTEM = 2;
@@ -47,6 +48,7 @@ export function loadPcscLibrary(abi: PcscAbi = abiOfThisPlatform()): PcscLibrary
 }
 
 function openLibrary(abi: PcscAbi): LibraryHandle {
+  const koffi = loadKoffi();
   let cause: unknown;
   for (const name of abi.libraries) {
     try {
@@ -68,7 +70,7 @@ interface NativeReaderState {
 }
 
 type NativeFunction = ReturnType<LibraryHandle['func']>;
-type NativeType = Parameters<typeof koffi.out>[0];
+type NativeType = Parameters<typeof out>[0];
 
 /** Arguments of the calls under way. A native thread reads and writes these buffers, and koffi alone does not keep them from the collector. */
 const callsUnderWay = new Set<readonly unknown[]>();
@@ -91,6 +93,7 @@ function callAsync(native: NativeFunction, ...parameters: readonly unknown[]): P
 }
 
 function bindLibrary(library: LibraryHandle, abi: PcscAbi): PcscLibrary {
+  const koffi = loadKoffi();
   const bind = (name: string, parameters: NativeType[]) =>
     abi.convention === '' ? library.func(name, abi.long, parameters) : library.func(abi.convention, name, abi.long, parameters);
   const { dword, handle } = abi;
