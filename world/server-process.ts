@@ -1,7 +1,7 @@
 /** One server of the world as a process of its own: configured by a file, ready when it says so, heard on stdout, ended by its id. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -42,26 +42,21 @@ export async function startServer(plan: ServerPlan, folder: string, events: Worl
   const logFile = join(folder, 'log', `${plan.name}.log`);
   await mkdir(dirname(logFile), { recursive: true });
   await writeWhole(configFile, JSON.stringify(plan.config, null, 2), 'replace');
+  const log = await open(logFile, 'a', 0o600);
   const child = spawn(process.execPath, ['--import', 'tsx', plan.program, '--config', configFile], {
     cwd: PROJECT_FOLDER,
     env: { ...process.env, ...plan.environment, KESSAI_END_WITH_STDIN: '1' },
     // Its standard input is ours to hold: when this process dies in any way, the server ends too.
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', log.fd],
   });
-  const lastLines: string[] = [];
-  const log = createWriteStream(logFile, { flags: 'a', mode: 0o600 });
-  child.stderr.pipe(log, { end: true });
-  createInterface({ input: child.stderr }).on('line', (line) => {
-    lastLines.push(line);
-    if (lastLines.length > 20) lastLines.shift();
-  });
-  await untilReady(child, plan.name, lastLines, events);
+  await log.close();
+  await untilReady(child, plan.name, logFile, events);
   return handleOf(child, plan.name);
 }
 
-function untilReady(child: ChildProcess, name: string, lastLines: readonly string[], events: WorldEvents): Promise<void> {
+function untilReady(child: ChildProcess, name: string, logFile: string, events: WorldEvents): Promise<void> {
   return new Promise((resolve, reject) => {
-    const fail = (reason: string): void => reject(new Error(`${name} ${reason}:\n${lastLines.join('\n')}`));
+    const fail = (reason: string): void => reject(new Error(`${name} ${reason}:\n${lastLines(logFile)}`));
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       fail(`was not ready within ${START_LIMIT_MS / 1000} s`);
@@ -81,6 +76,10 @@ function untilReady(child: ChildProcess, name: string, lastLines: readonly strin
       } else report(message, events);
     });
   });
+}
+
+function lastLines(file: string): string {
+  return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-20).join('\n');
 }
 
 function parseLine(line: string): Record<string, unknown> | undefined {

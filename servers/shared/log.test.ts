@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { Failure } from '#protocol/failure.ts';
 import { createJournal, createLog, type Log } from './log.ts';
@@ -45,4 +46,11 @@ test('a journal prints one marked line a step', () => {
   const lines: string[] = [];
   createJournal((line) => void lines.push(line))({ step: 'ST9', party: 'application', at: 1.5, ms: 2, payment: 'p' });
   expect(lines).toEqual(['{"journal":true,"step":"ST9","party":"application","at":1.5,"ms":2,"payment":"p"}\n']);
+});
+
+test('it writes to standard error unless told otherwise: standard output carries only what the starter reads', () => {
+  const program = "import { createLog } from './servers/shared/log.ts'; createLog({ name: 'x' }).info('hello');";
+  const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], { encoding: 'utf8' });
+  expect(stdout).toBe('');
+  expect(stderr).toContain('"msg":"hello"');
 });

@@ -29,7 +29,8 @@ const SECRET_TEXTS: readonly [pattern: RegExp, replacement: string][] = [
 export function createLog(options: { name: string; level?: pino.LevelWithSilent; destination?: DestinationStream | { file: string } }): Log {
   const { name, level = 'info', destination = pino.destination({ dest: 2, sync: true }) } = options;
   // Synchronous: the last line before a crash is the one that matters.
-  const stream = 'file' in destination ? pino.destination({ dest: destination.file, sync: true, mkdir: true, mode: 0o600 }) : destination;
+  // Told by `write`: a stream of pino's own has a field `file` too.
+  const stream = !('write' in destination) ? pino.destination({ dest: destination.file, sync: true, mkdir: true, mode: 0o600 }) : destination;
   return pino(
     {
       name,
