@@ -119,7 +119,7 @@ const books = [
   sql`
     create function require_books() returns trigger language plpgsql as $$
     declare
-      operation card_operations := (select found from card_operations found where found.payment_id = new.payment_id);
+      operation card_operations := (select stored from card_operations stored where stored.payment_id = new.payment_id);
       is_moved boolean := operation.kind <> 'issue' and operation.state in ('DONE', 'REFUND_DUE');
     begin
       if (select count(*) from transfers moved where moved.payment_id = operation.payment_id) <> is_moved::int

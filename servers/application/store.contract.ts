@@ -114,7 +114,7 @@ export function describeApplicationStore(name: string, openStore: () => Promise<
     });
 
     describe('decide', () => {
-      const steps = STATES.flatMap((from) => LATER_STATES.map((to) => ({ from, to: to as Decision['to'], isAllowed: TRANSITIONS[from].includes(to) })));
+      const steps = STATES.flatMap((from) => LATER_STATES.map((to) => ({ from, to: to, isAllowed: TRANSITIONS[from].includes(to) })));
       test.each(steps)('from $from to $to: $isAllowed', async ({ from, to, isAllowed }) => {
         const shopId = `shop-${newNumber()}`;
         const intent = newPayment({ bill: { shopId, billId: newNumber(), billDigest: 'd', expiresAt: BILL_EXPIRES_AT } });
