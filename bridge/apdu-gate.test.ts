@@ -70,7 +70,7 @@ describe('the gate of a payment', () => {
     expect(sent).toEqual([ANSWER, ...SPC]);
   });
 
-  test.each([
+  test.each<[PaymentPhase, string, string]>([
     ['identify', '9071000002000000', 'the challenge of key 0'],
     ['identify', '9071000002030000', 'the challenge of key 3'],
     ['identify', '90710000030101 0200'.replace(' ', ''), 'a challenge with capabilities (LRP)'],
@@ -90,7 +90,7 @@ describe('the gate of a payment', () => {
     ['read', SPC[1]!, 'a debit'],
     ['read', `900C000019 03 ${'00'.repeat(24)}00`.replaceAll(' ', ''), 'a credit'],
     ['read', SPC[2]!, 'a commit'],
-  ] as const)('%s refuses %s: %s', async (phase, apdu) => {
+  ])('%s refuses %s: %s', async (phase, apdu) => {
     const { gate, sent, send, closedTimes } = gateAt(phase);
     await expect(send([apdu])).rejects.toMatchObject(REFUSED);
     expect(sent).toEqual([]);
