@@ -1,4 +1,6 @@
 /** The information server's store in memory, with the semantics of a crash: what is committed stays. For simulation and tests. */
+/* eslint-disable @typescript-eslint/require-await -- async, so that a bug rejects as it does in PostgreSQL */
+import { strict as assert } from 'node:assert';
 import type { CardRecord, CustomerRecord, EnrolmentCode, InformationStore, RegisteredKey, ShopRecord } from './store.ts';
 
 export function createMemoryInformationStore(): InformationStore {
@@ -8,33 +10,43 @@ export function createMemoryInformationStore(): InformationStore {
   const shops = new Map<string, ShopRecord>();
   const shopKeys = new Map<string, RegisteredKey & { readonly shopId: string }>();
   const cards = new Map<string, CardRecord>();
+  const usedCodes = new Set<string>();
+  let enrolling: Promise<unknown> = Promise.resolve();
   return {
-    addCustomer: (customer) => {
+    addCustomer: async (customer) => {
+      assert(!customers.has(customer.customerId), 'the number of a customer was used twice');
       customers.set(customer.customerId, customer);
-      return Promise.resolve();
     },
-    addEnrolmentCode: (code) => {
-      if (!customers.has(code.customerId)) return Promise.resolve(false);
+    addEnrolmentCode: async (code) => {
+      if (!customers.has(code.customerId)) return false;
+      assert(!codes.has(code.codeDigest), 'an enrolment code was made twice');
       codes.set(code.codeDigest, code);
-      return Promise.resolve(true);
+      return true;
     },
     enrol: async (codeDigest, now, keyFor) => {
-      const code = codes.get(codeDigest);
-      if (code === undefined || code.expiresAt <= now) return undefined;
-      codes.delete(codeDigest);
-      const { customerId } = code;
-      const key = await keyFor(customerId).catch((thrown: unknown) => {
-        codes.set(codeDigest, code);
-        throw thrown;
+      // One at a time: a second browser waits, then finds the code used, or free again if the first one failed.
+      const turn = enrolling.then(async () => {
+        const code = codes.get(codeDigest);
+        if (code === undefined || usedCodes.has(codeDigest) || code.expiresAt <= now) return undefined;
+        const { customerId } = code;
+        const key = await keyFor(customerId);
+        assert(!customerKeys.has(key.thumbprint), 'a key was registered twice');
+        usedCodes.add(codeDigest);
+        customerKeys.set(key.thumbprint, { ...key, customerId });
+        return { customerId, key };
       });
-      customerKeys.set(key.thumbprint, { ...key, customerId });
-      return { customerId, key };
+      enrolling = turn.catch(() => undefined); // whose turn it was hears of it
+      return turn;
     },
-    findCustomerByKey: (thumbprint) => Promise.resolve(customerKeys.get(thumbprint)),
-    registerShop: (shop, key) => {
+    findCustomerByKey: (thumbprint) => {
+      const key = customerKeys.get(thumbprint);
+      return Promise.resolve(key === undefined ? undefined : { customerId: key.customerId, chain: key.chain });
+    },
+    registerShop: async (shop, key) => {
+      const known = shopKeys.get(key.thumbprint);
+      assert(known === undefined || known.shopId === shop.shopId, 'the key of one shop was to be registered for another');
       shops.set(shop.shopId, shop);
-      shopKeys.set(key.thumbprint, { ...key, shopId: shop.shopId });
-      return Promise.resolve();
+      if (known === undefined) shopKeys.set(key.thumbprint, { ...key, shopId: shop.shopId });
     },
     findShopByKey: (thumbprint) => {
       const key = shopKeys.get(thumbprint);
@@ -42,11 +54,12 @@ export function createMemoryInformationStore(): InformationStore {
       return Promise.resolve(key === undefined || shop === undefined ? undefined : { ...shop, chain: key.chain });
     },
     findShop: (shopId) => Promise.resolve(shops.get(shopId)),
-    linkCard: (card) => {
+    linkCard: async (card) => {
       const linked = cards.get(card.cardId);
-      if (linked !== undefined) return Promise.resolve(linked.customerId === card.customerId);
+      if (linked !== undefined) return linked.customerId === card.customerId;
+      assert(customers.has(card.customerId), 'a card was to be linked to a customer who is not there');
       cards.set(card.cardId, card);
-      return Promise.resolve(true);
+      return true;
     },
     findCard: (cardId) => Promise.resolve(cards.get(cardId)),
   };
