@@ -19,7 +19,7 @@ ${profile.shelves.map(
 )}</div>
 ${renderCart(context)}
 </main>
-<a class="cart-bar" id="cart-bar" href="#cart" hidden><span>${words.toCart} <span id="cart-count"></span></span><span id="cart-bar-total" class="money"></span></a>`;
+<nav class="cart-bar" id="cart-bar" aria-label="${words.cart}" hidden><a href="#cart"><span>${words.toCart} <span id="cart-count"></span></span><span id="cart-bar-total" class="money"></span></a></nav>`;
   return renderPage(context, { title: `${profile.name[language]} - ${profile.tagline[language]}`, main, scripts: [icCard, asset('front-page.js')] });
 }
 
@@ -57,13 +57,13 @@ function renderStep(change: 1 | -1, words: string): Html {
 
 /** `data-fill`: where front-page.js puts what the interface program says. */
 function renderStates({ words, extensionUrl }: PageContext): Html {
-  const getExtension = extensionUrl !== null && html`<p><a class="button" href="${extensionUrl}">${words.missingLink}</a></p>`;
+  const getExtension = extensionUrl !== null && html`<a class="button" href="${extensionUrl}">${words.missingLink}</a>`;
   const version = html`<p>${words.versionNeeded} <strong data-fill="version"></strong></p>`;
   const nothingTaken = html`<p>${words.nothingTaken}</p>`;
   const code = html`<p class="code" data-fill="code"></p>`;
   return html`<template data-state="paying"><p>${words.paying}</p></template>
-<template data-state="missing"><h3>${words.missingTitle}</h3><p>${words.missing}</p>${getExtension}${nothingTaken}<p><a href="/">${words.missingReload}</a></p>${code}</template>
-<template data-state="version"><h3>${words.versionTitle}</h3><p data-fill="text"></p>${version}${getExtension}${nothingTaken}${code}</template>
+<template data-state="missing"><h3>${words.missingTitle}</h3><p>${words.missing}</p>${nothingTaken}<p class="choices">${getExtension}<a class="button" href="/">${words.missingReload}</a></p>${code}</template>
+<template data-state="version"><h3>${words.versionTitle}</h3><p data-fill="text"></p>${version}${nothingTaken}${getExtension !== false && html`<p class="choices">${getExtension}</p>`}${code}</template>
 <template data-state="stopped"><h3>${words.stoppedTitle}</h3><p>${words.stopped}</p></template>
 <template data-state="failed"><h3>${words.failedTitle}</h3><p data-fill="text"></p><p>${words.failedMoney}</p>${code}</template>`;
 }

@@ -45,7 +45,7 @@ export function renderReceiptPage(context: PageContext, receipt: Receipt, now: n
 <tfoot><tr><th scope="row" colspan="2">${words.total}</th><td class="number" id="order-amount">${total}</td></tr></tfoot>
 </table>
 <dl class="facts">
-<div id="decided" ${status.decidedAt === null && html`hidden`}><dt>${words.paidOn}</dt><dd id="decided-at">${status.decidedAt}</dd></div>
+<div id="decided" ${status.decidedAt === null && html`hidden`}><dt>${words.time}</dt><dd id="decided-at">${status.decidedAt}</dd></div>
 <div id="payment" ${status.paymentId === null && html`hidden`}><dt>${words.paymentNumber}</dt><dd id="payment-number">${status.paymentId}</dd></div>
 <div><dt>${words.orderNumber}</dt><dd id="order-number">${order.orderId}</dd></div>
 <div><dt>${words.seller}</dt><dd>${legalName}<br>${origin}</dd></div>

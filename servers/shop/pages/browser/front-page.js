@@ -32,6 +32,8 @@ for (const item of document.querySelectorAll('[data-product-id]')) {
 /** Product to quantity, in the order in which they were added. */
 const cart = readCart();
 let isPaying = false;
+/** The bar leads to the cart, and would cover it. */
+let isCartInView = false;
 
 function readCart() {
   /** @type {Map<string, number>} */
@@ -92,7 +94,7 @@ function showCart() {
   for (const line of existing.values()) removeLine(line);
   element('total').textContent = money(total);
   element('cart-empty').hidden = count > 0;
-  element('cart-bar').hidden = count === 0;
+  element('cart-bar').hidden = count === 0 || isCartInView;
   element('cart-count').textContent = String(count);
   element('cart-bar-total').textContent = money(total);
   payButton.disabled = count === 0;
@@ -143,6 +145,7 @@ function showState(state, texts = {}) {
   }
   message.dataset['state'] = state;
   message.replaceChildren(...(content === undefined ? [] : [content]));
+  message.scrollIntoView({ block: 'nearest' });
 }
 
 /** @param {unknown} error */
@@ -212,4 +215,8 @@ window.addEventListener('pageshow', (event) => {
   if (event.persisted) location.reload();
 });
 
+new IntersectionObserver((entries) => {
+  isCartInView = entries.at(-1)?.isIntersecting ?? false;
+  showCart();
+}).observe(element('cart'));
 showCart();
