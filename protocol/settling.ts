@@ -141,8 +141,19 @@ export async function agreeAndDebit(customer: Customer, attempt: Attempt, offer:
   }
 }
 
-/** ST18 (ST19 at the settlement): PCN up, ACN down, compared with the payment (payment-rules 17). */
-export async function complete(settlement: Settlement, turn: { sender: Sender }, offer: Offer, debit: Debit & { agreed: true }, identity: Identity): Promise<Jws> {
+type AgreedDebit = Debit & { readonly agreed: true };
+
+/** ST18 (ST19 at the settlement): PCN up, ACN down. Where a card that was lost proves nothing, throws what happened to the card: that is what the customer can mend. */
+export async function complete(settlement: Settlement, turn: { sender: Sender }, offer: Offer, debit: AgreedDebit, identity: Identity): Promise<Jws> {
+  try {
+    return await exchangeNotices(settlement, turn, offer, debit, identity);
+  } catch (thrown) {
+    throw debit.lost !== null && thrown instanceof Failure && thrown.code === 'card/unresolved' ? debit.lost : thrown;
+  }
+}
+
+/** The notice is compared with the payment (payment-rules 17). */
+async function exchangeNotices(settlement: Settlement, turn: { sender: Sender }, offer: Offer, debit: AgreedDebit, identity: Identity): Promise<Jws> {
   const { paymentId, statementDigest } = offer.view;
   const body = { paymentId, previous: statementDigest, consent: debit.consent, responses: encodeResponses(debit.responses) };
   const request = await signMessage(completion, body, identity.signer);
