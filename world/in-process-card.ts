@@ -5,13 +5,16 @@ import { createFactoryImage } from '#card-firmware-sim/factory-image.ts';
 import { journalPayments } from '#card-firmware-sim/journal.ts';
 import type { CardChannel } from '#bridge/card-channel.ts';
 import { statusWord, type CardCommand } from '#protocol/apdu.ts';
-import { parseHex, type Bytes } from '#protocol/bytes.ts';
+import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { platformRandom } from '#protocol/nonce.ts';
 import { TransmitFailure } from '#protocol/failure.ts';
 import type { Journal } from '#protocol/step.ts';
 
-/** What happens to a command: as VpcdOptions.beforeAnswer says. */
-export type Fate = 'answer' | 'lift-before' | 'lift-after';
+/** What happens to a command: answered; the card lifted before it arrives or after it was carried out; or refused as by another kind of card. */
+export type Fate = 'answer' | 'lift-before' | 'lift-after' | 'unsupported';
+
+/** ISO 7816-4, 5.6: file or application not found. */
+const NOT_FOUND = parseHex('6A82');
 
 export interface InProcessCard {
   /** 14 hex digits. */
@@ -23,13 +26,15 @@ export interface InProcessCard {
   /** The value file and the number of log records, as they stand in the chip's memory. */
   readonly balanceMinor: () => bigint;
   readonly records: () => number;
+  /** What the records in the log say, newest first: 16 hex digits each. */
+  readonly operationIds: () => string[];
   open(): CardChannel;
 }
 
-export function createInProcessCard(options: { uid: string; journal: Journal }): InProcessCard {
+export function createInProcessCard(options: { uid: string; journal: Journal; now: () => number }): InProcessCard {
   const memory = new VolatileCardMemory(createFactoryImage({ uid: parseHex(options.uid), random: platformRandom }));
-  const chip = new Chip({ memory, observer: journalPayments(options.journal) });
-  const file = <Type extends string>(type: Type) => memory.image.files.find((candidate) => candidate.type === type);
+  const chip = new Chip({ memory, observer: journalPayments(options.journal), now: options.now });
+  const file = (type: string) => memory.image.files.find((candidate) => candidate.type === type);
   const card: InProcessCard = {
     cardId: options.uid,
     fate: () => 'answer',
@@ -41,6 +46,10 @@ export function createInProcessCard(options: { uid: string; journal: Journal }):
     records: () => {
       const log = file('cyclic');
       return log?.type === 'cyclic' ? log.records.length : 0;
+    },
+    operationIds: () => {
+      const log = file('cyclic');
+      return log?.type === 'cyclic' ? log.records.map((record) => encodeHex(record.subarray(0, 8))) : [];
     },
     open: () => {
       let isThere = true;
@@ -64,7 +73,7 @@ async function transmitAll(commands: readonly CardCommand[], chip: Chip, card: I
     const fate = card.fate(apdu[1] ?? 0, apdu);
     if (fate === 'lift-before') return lost(chip, lift, responses);
     card.commands.push(apdu);
-    const response = await chip.process(apdu);
+    const response = fate === 'unsupported' ? NOT_FOUND : await chip.process(apdu);
     if (fate === 'lift-after') return lost(chip, lift, responses);
     responses.push(response);
     if (statusWord(response) !== expectedStatus) break;

@@ -1,34 +1,25 @@
 /** The whole payment in one process, without network or browser: real flows, services and signatures, stores in memory, the simulated chip. For tests and simulation. */
 import { createGatedCard } from '#bridge/gated-card.ts';
-import { parseHex } from '#protocol/bytes.ts';
 import { openContact } from '#protocol/card-contact.ts';
 import { encodeCertificateRequest, createSigningKeyPair } from '#protocol/certificate-request.ts';
-import { certificateThumbprint, type CertificateVerifier } from '#protocol/certificates.ts';
-import { issue } from '#protocol/issue.ts';
-import { load } from '#protocol/load.ts';
+import { certificateThumbprint } from '#protocol/certificates.ts';
+import { asFailure } from '#protocol/failure.ts';
+import { issue, type IssueReport } from '#protocol/issue.ts';
+import { load, type LoadReport } from '#protocol/load.ts';
+import { failureNotice } from '#protocol/messages/failure-notice.ts';
 import { platformRandom } from '#protocol/nonce.ts';
-import type { Customer, Outcome, PaymentPorts, Settlement, Shop } from '#protocol/parties.ts';
-import { createSigner, type SignatureTally, type Signer } from '#protocol/signed.ts';
+import type { OperatingPort, OperatorCard, OperatorPorts } from '#protocol/operating.ts';
+import type { Customer, Identity, Outcome, PaymentPorts, Reader, Settlement, Shop } from '#protocol/parties.ts';
+import { createSigner, digestOf, jwsSchema, signMessage, type Jws, type SignatureTally, type Signer } from '#protocol/signed.ts';
 import { createStep, type JournalEntry } from '#protocol/step.ts';
 import type { Party } from '#protocol/steps.ts';
-import { createMemoryApplicationStore } from '#servers/application/memory-store.ts';
-import { createOperatingService } from '#servers/application/operating.ts';
 import { sendDueNotices } from '#servers/application/outbox.ts';
-import type { ApplicationParts } from '#servers/application/parts.ts';
-import { createApplicationService } from '#servers/application/service.ts';
-import type { ApplicationStore } from '#servers/application/store.ts';
-import { createMemoryInformationStore } from '#servers/information/memory-store.ts';
-import { createInformationService } from '#servers/information/service.ts';
-import { diversifyKey } from '#servers/security/desfire/diversification.ts';
-import { diversificationInput, type CardKeyStore } from '#servers/security/key-store.ts';
-import { createMemorySecurityStore } from '#servers/security/memory-store.ts';
-import type { SecurityParts, SessionContext } from '#servers/security/parts.ts';
-import { createSecurityService } from '#servers/security/service.ts';
-import { CardSessions } from '#servers/security/sessions.ts';
-import { createMemoryShopStore } from '#servers/shop/memory-store.ts';
-import { createShopService, type ShopService } from '#servers/shop/service.ts';
+import type { ApplicationService } from '#servers/application/service.ts';
+import * as v from 'valibot';
 import { createInProcessCard, type InProcessCard } from './in-process-card.ts';
+import { createWorldClock, type WorldClock } from './in-process-clock.ts';
 import { createInProcessPki, type InProcessPki } from './in-process-pki.ts';
+import { createInProcessServers, openInProcessShop, type InProcessServers, type InProcessShop, type Surroundings } from './in-process-servers.ts';
 
 export interface Tally {
   readonly party: Party;
@@ -36,134 +27,172 @@ export interface Tally {
   readonly typ: string;
 }
 
-export interface InProcessWorld {
+/** A customer's browser and card. */
+export interface InProcessCustomer {
+  readonly identity: Identity;
+  readonly card: InProcessCard;
+}
+
+export interface InProcessWorld extends InProcessServers {
   readonly pki: InProcessPki;
+  /** As it was written; sorted by `at` it is what happened. */
   readonly journal: JournalEntry[];
   readonly tallies: Tally[];
-  /** Epoch milliseconds; the settlement's and the shop's clock. */
-  readonly clock: { now: number };
-  readonly store: ApplicationStore;
-  readonly application: ReturnType<typeof createApplicationService>;
-  readonly security: ReturnType<typeof createSecurityService>;
-  readonly shop: ShopService;
-  readonly applicationParts: ApplicationParts;
-  /** The customer's browser: key and trust. */
-  readonly customer: { readonly signer: Signer; readonly verifier: CertificateVerifier };
+  /** Of the settlement, the shops, the PC and the card. */
+  readonly clock: WorldClock;
+  readonly shop: InProcessShop;
+  readonly shops: readonly InProcessShop[];
+  readonly cards: readonly InProcessCard[];
+  /** Whom `ports()` is for, and the card on the reader. */
+  readonly customer: InProcessCustomer;
   readonly card: InProcessCard;
-  /** Another card of the same kind, not issued. */
+  /** A factory card. */
   newCard(uid: string): InProcessCard;
-  issueAndLoad(card: InProcessCard, amountMinor: bigint): Promise<{ enrolmentCode: string; customerId: string }>;
-  load(card: InProcessCard, amountMinor: bigint): Promise<void>;
-  enrol(code: string): Promise<Signer>;
-  /** Sends what is owed to the shop now. */
+  /** Another customer, with a card of their own. */
+  newCustomer(uid: string, balanceMinor: bigint): Promise<InProcessCustomer>;
+  openShop(names: { shopId: string; origin: string; legalName: string }): Promise<InProcessShop>;
+  issue(card: InProcessCard, changes?: OrderChanges & { readonly limitMinor?: bigint }): Promise<IssueReport>;
+  load(card: InProcessCard, amountMinor: bigint, changes?: OrderChanges): Promise<LoadReport>;
+  /** A browser enrolled with this one-time code. */
+  enrol(code: string): Promise<Identity>;
+  /** Sends what is owed to the shops now; answers how many took it. */
   deliverNotices(): Promise<number>;
-  /** Everything that pay() needs, with `changes` over it. */
-  ports(changes?: Partial<PaymentPorts>, customer?: Partial<Customer>): PaymentPorts & { readonly outcomes: Outcome[] };
-  settlement(): Settlement;
-  shopPort(): Shop;
+  /** Everything that pay() needs, with `changes` over it, and a customer who says yes but for `answers`. */
+  ports(changes?: Partial<PaymentPorts>, answers?: Partial<Customer>): PaymentPorts & { readonly outcomes: Outcome[] };
+  /** As it is reached over the network: a failure comes back as a signed failure notice. */
+  settlement(service?: ApplicationService): Settlement;
+  shopPort(shop?: InProcessShop): Shop;
+}
+
+/** What an operator's tool has otherwise than it should. */
+export interface OrderChanges {
+  readonly operating?: OperatingPort;
+  readonly identity?: Identity;
+  /** Whose contact the order names; the card on the reader unless told. */
+  readonly contactOf?: InProcessCard;
 }
 
 export const SHOP_ORIGIN = 'https://shop.localhost:8443';
 export const ORDER = { lines: [{ productId: 'kokoro', quantity: 1 }, { productId: 'sencha', quantity: 2 }] };
 /** Of ORDER. */
 export const ORDER_TOTAL_MINOR = 2_100n;
-
-const PRODUCTS = [
-  { productId: 'kokoro', name: 'Kokoro, by Natsume Soseki', unitMinor: 900n },
-  { productId: 'sencha', name: 'Sencha from Uji, 50 g', unitMinor: 600n },
-  { productId: 'ink', name: 'A stick of ink', unitMinor: 20_000n },
-];
+/** Of every card that is issued here. */
+export const LIMIT_MINOR = 50_000n;
 
 export async function createInProcessWorld(options: { balanceMinor?: bigint } = {}): Promise<InProcessWorld> {
-  const clock = { now: Date.UTC(2026, 10, 22, 12) };
+  const clock = createWorldClock(Date.UTC(2026, 10, 22, 12));
   const journal: JournalEntry[] = [];
   const tallies: Tally[] = [];
-  const write = (entry: JournalEntry): void => void journal.push(entry);
-  const tallyOf = (party: Party): SignatureTally => ({ kind, typ }) => void tallies.push({ party, kind, typ });
-  const pki = await createInProcessPki(clock.now);
-  const now = (): number => clock.now;
-  const newId = (): string => crypto.randomUUID();
-  const verifier = pki.verifier(now);
+  const surroundings: Surroundings = {
+    pki: await createInProcessPki(clock.now()),
+    now: clock.now,
+    journal: (entry) => void journal.push(entry),
+    tallyOf: (party) => ({ kind, typ }) => void tallies.push({ party, kind, typ }),
+  };
+  const { pki } = surroundings;
+  const servers = await createInProcessServers(surroundings);
+  const shops: InProcessShop[] = [];
+  const cards: InProcessCard[] = [];
 
-  const information = createInformationService({ store: createMemoryInformationStore(), customersAuthority: pki.customersAuthority, verifier, now, random: platformRandom, newId });
-  const securityParts: SecurityParts = {
-    store: createMemorySecurityStore(), keyStore: testKeyStore, sessions: new CardSessions<SessionContext>({ now }), information, verifier: pki.verifier(now), journal: write, tally: tallyOf('security'), now, random: platformRandom,
+  const openShop: InProcessWorld['openShop'] = async (names) => {
+    const shop = await openInProcessShop(names, servers, surroundings);
+    shops.push(shop);
+    return shop;
   };
-  const security = createSecurityService(securityParts);
-  const store = createMemoryApplicationStore();
-  const applicationParts: ApplicationParts = {
-    store, security, information, verifier, signer: await pki.signer({ role: 'settlement', commonName: 'settlement' }, tallyOf('application')), journal: write, tally: tallyOf('application'), now, random: platformRandom, newId, onNotice: () => undefined,
+  const newCard = (uid: string): InProcessCard => {
+    const card = createInProcessCard({ uid, journal: surroundings.journal, now: clock.now });
+    cards.push(card);
+    return card;
   };
-  const application = createApplicationService(applicationParts);
-  const operating = createOperatingService(applicationParts);
-  const shopSigner = await pki.signer({ role: 'shop', commonName: 'hanamaru', organization: 'Hanamaru Books', origins: [SHOP_ORIGIN] }, tallyOf('shop'));
-  await information.registerShop('hanamaru', shopSigner.chain);
-  const shop = createShopService({
-    shopId: 'hanamaru', origin: SHOP_ORIGIN, currency: 'JPY', products: PRODUCTS, minimumVersion: '0.1.0', store: createMemoryShopStore(), signer: shopSigner, verifier: pki.verifier(now), journal: write, tally: tallyOf('shop'), now, random: platformRandom,
-  });
-  const operator = { signer: await pki.signer({ role: 'operator', commonName: 'operator' }, () => undefined), verifier: pki.verifier(null) };
-  const operatorPorts = { operating, identity: operator, now, random: platformRandom };
-
-  const contactOf = async (card: InProcessCard, keyNumber: 0 | 1) => {
-    const channel = card.open();
-    const signal = new AbortController().signal;
-    const operatorCard = { transmit: (commands: Parameters<typeof channel.transmit>[0]) => channel.transmit(commands, signal) };
-    const contact = await openContact({ readerName: '', onLost: () => undefined, transmit: (_phase, commands) => operatorCard.transmit(commands), debit: (commands) => operatorCard.transmit(commands), close: () => channel.close() }, keyNumber);
-    return { contact, operatorCard };
-  };
-  const loadCard = async (card: InProcessCard, amountMinor: bigint): Promise<void> => {
-    const { contact, operatorCard } = await contactOf(card, 1);
-    await load({ currency: 'JPY', amountMinor }, contact, operatorCard, operatorPorts);
+  const operator = await createOperator(servers, surroundings);
+  const enrol = (code: string): Promise<Identity> => enrolBrowser(code, servers, surroundings);
+  const newCustomer = async (uid: string, balanceMinor: bigint): Promise<InProcessCustomer> => {
+    const card = newCard(uid);
+    const { enrolmentCode } = await operator.issue(card);
+    if (balanceMinor > 0n) await operator.load(card, balanceMinor);
+    return { card, identity: await enrol(enrolmentCode) };
   };
 
-  const enrol = async (code: string): Promise<Signer> => {
-    const keys = await createSigningKeyPair();
-    const chain = await information.enrol(code, await encodeCertificateRequest(keys));
-    const [leaf] = chain;
-    if (leaf === undefined) throw new Error('no certificate');
-    return createSigner({ privateKey: keys.privateKey, chain, thumbprint: await certificateThumbprint(leaf) }, tallyOf('extension'));
-  };
-
-  const issueAndLoad = async (card: InProcessCard, amountMinor: bigint) => {
-    const { contact, operatorCard } = await contactOf(card, 0);
-    const report = await issue({ currency: 'JPY', limitMinor: 50_000n, customerName: 'Hanako' }, contact, operatorCard, operatorPorts);
-    if (amountMinor > 0n) await loadCard(card, amountMinor);
-    return report;
-  };
-
-  const newCard = (uid: string): InProcessCard => createInProcessCard({ uid, journal: write });
-  const card = newCard('04A1B2C3D4E5F6');
-  const { enrolmentCode } = await issueAndLoad(card, options.balanceMinor ?? 10_000n);
-  const customer = { signer: await enrol(enrolmentCode), verifier: pki.verifier(null) };
-
-  const settlement = (): Settlement => ({
-    connect: () => Promise.resolve(),
-    requestPayment: (request) => application.requestPayment(request),
-    requestReading: (request) => application.requestReading(request),
-    answerCard: (paymentId, answer) => application.answerCard(paymentId, answer),
-    complete: (paymentId, message) => application.complete(paymentId, message),
-  });
-  const shopPort = (): Shop => ({ origin: SHOP_ORIGIN, introduce: () => shop.introduce(), decide: (message) => shop.decide(message), requestBill: (message) => shop.requestBill(message) });
+  const shop = await openShop({ shopId: 'hanamaru', origin: SHOP_ORIGIN, legalName: 'Hanamaru Books' });
+  const customer = await newCustomer('04A1B2C3D4E5F6', options.balanceMinor ?? 10_000n);
+  const { application, store } = servers;
+  const deliver = (shopId: string, notice: string): Promise<string> => (shops.find((one) => one.shopId === shopId) ?? shop).service.receiveNotice(notice);
+  const settlement = (service = application): Settlement => settlementPort(service, servers.applicationParts.signer);
+  const shopPort = ({ origin, service, signer } = shop): Shop => ({ origin, introduce: () => service.introduce(), decide: answering(signer, (jws) => service.decide(jws)), requestBill: answering(signer, (jws) => service.requestBill(jws)) });
 
   return {
-    pki, journal, tallies, clock, store, application, security, shop, applicationParts, customer, card, newCard, issueAndLoad, load: loadCard, enrol, settlement, shopPort,
-    deliverNotices: () => sendDueNotices({ store, deliver: (_shopId, notice) => shop.receiveNotice(notice), verifier, tally: tallyOf('application'), now, onFailure: () => undefined }),
+    ...servers, ...operator, pki, journal, tallies, clock, shop, shops, cards, customer, card: customer.card, newCard, newCustomer, openShop, enrol, settlement, shopPort,
+    deliverNotices: () => sendDueNotices({ store, deliver, verifier: pki.verifier(clock.now), tally: surroundings.tallyOf('application'), now: clock.now, onFailure: () => undefined }),
     ports: (changes = {}, answers = {}) => {
       const outcomes: Outcome[] = [];
-      return {
-        shop: shopPort(),
-        settlement: settlement(),
-        reader: { awaitCard: () => Promise.resolve(createGatedCard(card.open(), new AbortController().signal)) },
-        customer: { ...agreeingCustomer(outcomes), ...answers },
-        identity: { ...customer, tally: tallyOf('extension') },
-        step: createStep({ party: 'extension', journal: write, now: () => performance.timeOrigin + performance.now() }),
-        now,
-        random: platformRandom,
-        outcomes,
-        ...changes,
-      };
+      const step = createStep({ party: 'extension', journal: surroundings.journal, now: clock.now });
+      const given = { shop: shopPort(), settlement: settlement(), reader: readerWith(customer.card), customer: { ...agreeingCustomer(outcomes), ...answers }, identity: customer.identity };
+      return { ...given, step, now: clock.now, random: platformRandom, outcomes, ...changes };
     },
   };
+}
+
+/** As the routes do: what a service throws is answered with a failure notice about exactly this request. */
+function answering(signer: Signer, handle: (request: Jws) => Promise<Jws>): (request: Jws) => Promise<Jws> {
+  return (request) =>
+    handle(request).catch(async (thrown: unknown) => {
+      const { code, step } = asFailure(thrown);
+      // A bug of ours must show in the test that finds it, and what is no message cannot be referred to.
+      if (code === 'internal/bug' || !v.is(jwsSchema, request)) throw thrown;
+      return signMessage(failureNotice, { request: await digestOf(request), code, step: step ?? null }, signer, { introduce: true });
+    });
+}
+
+function settlementPort(service: ApplicationService, signer: Signer): Settlement {
+  return {
+    connect: () => Promise.resolve(),
+    requestPayment: answering(signer, (jws) => service.requestPayment(jws)),
+    requestReading: answering(signer, (jws) => service.requestReading(jws)),
+    answerCard: (paymentId, answer) => answering(signer, (jws) => service.answerCard(paymentId, jws))(answer),
+    complete: (paymentId, message) => answering(signer, (jws) => service.complete(paymentId, jws))(message),
+  };
+}
+
+/** A reader on which this card lies whenever it is asked for. */
+export function readerWith(card: InProcessCard): Reader {
+  return { awaitCard: () => Promise.resolve(createGatedCard(card.open(), new AbortController().signal)) };
+}
+
+async function enrolBrowser(code: string, { information }: InProcessServers, { pki, tallyOf }: Surroundings): Promise<Identity> {
+  const keys = await createSigningKeyPair();
+  const chain = await information.enrol(code, await encodeCertificateRequest(keys));
+  const [leaf] = chain;
+  if (leaf === undefined) throw new Error('no certificate');
+  const tally: SignatureTally = tallyOf('extension');
+  return { signer: createSigner({ privateKey: keys.privateKey, chain, thumbprint: await certificateThumbprint(leaf) }, tally), verifier: pki.verifier(null), tally };
+}
+
+/** An operator at a desk with a reader. */
+async function createOperator({ operating }: InProcessServers, { pki, now }: Surroundings): Promise<Pick<InProcessWorld, 'issue' | 'load'>> {
+  const identity: Identity = { signer: await pki.signer({ role: 'operator', commonName: 'operator' }, () => undefined), verifier: pki.verifier(null) };
+  const ports: OperatorPorts = { operating, identity, now, random: platformRandom };
+  const open = async (card: InProcessCard, keyNumber: 0 | 1, { contactOf = card, ...changes }: OrderChanges = {}) => {
+    const onDesk = operatorCard(card);
+    const toAsk = contactOf === card ? onDesk : operatorCard(contactOf);
+    const contact = await openContact({ readerName: '', onLost: () => undefined, transmit: (_phase, commands) => toAsk.transmit(commands), debit: (commands) => toAsk.transmit(commands), close: () => Promise.resolve() }, keyNumber);
+    return { contact, onDesk, ports: { ...ports, ...changes } };
+  };
+  return {
+    issue: async (card, { limitMinor = LIMIT_MINOR, ...changes } = {}) => {
+      const desk = await open(card, 0, changes);
+      return issue({ currency: 'JPY', limitMinor, customerName: 'Hanako' }, desk.contact, desk.onDesk, desk.ports);
+    },
+    load: async (card, amountMinor, changes) => {
+      const desk = await open(card, 1, changes);
+      return load({ currency: 'JPY', amountMinor }, desk.contact, desk.onDesk, desk.ports);
+    },
+  };
+}
+
+function operatorCard(card: InProcessCard): OperatorCard {
+  const channel = card.open();
+  const { signal } = new AbortController();
+  return { transmit: (commands) => channel.transmit(commands, signal) };
 }
 
 /** Says yes to everything. */
@@ -178,9 +207,3 @@ function agreeingCustomer(outcomes: Outcome[]): Customer {
     showOutcome: (outcome) => void outcomes.push(outcome),
   };
 }
-
-/** Fixed master keys: this world protects nothing. */
-const testKeyStore: CardKeyStore = {
-  currentVersion: () => Promise.resolve(1),
-  deriveCardKey: (uid, purpose, version) => Promise.resolve(diversifyKey(parseHex('00112233445566778899AABBCCDDEE0' + version.toString(16)), diversificationInput(uid, purpose))),
-};
