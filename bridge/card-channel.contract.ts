@@ -101,6 +101,12 @@ export function describeCardChannel(name: string, open: () => Promise<ContractRi
       expect((await failureOf(channel.transmit([echo('01')], never))).code).toBe('card/removed');
     }));
 
+    test('a signal that was given before sends nothing', withRig(async ({ channel, commandsSeen }) => {
+      expect((await failureOf(channel.transmit([echo('01')], AbortSignal.abort()))).code).toBe('payment/aborted');
+      expect((await failureOf(channel.transmit([echo('02')], never))).code).toBe('card/removed');
+      expect(commandsSeen()).toEqual([]);
+    }));
+
     test('a closed channel sends nothing more, may be closed again, and leaves the card to the next', withRig(async ({ channel, commandsSeen, reopen }) => {
       await channel.close();
       await channel.close();

@@ -129,10 +129,12 @@ describe('the host process', () => {
   });
 
   test('keeps a foreign console.log off stdout', async () => {
-    const host = start(simConfig(await freePort()), { environment: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent('setTimeout(() => console.log("noise"), 400)')}` } });
+    const noise = `process.on('SIGUSR2', () => console.log('noise'))`;
+    const host = start(simConfig(await freePort()), { environment: { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(noise)}` } });
     const native = await open(host);
-    while (!host.log().includes('noise')) await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(native.readers).toHaveLength(1);
+    host.process.kill('SIGUSR2');
+    await expect.poll(() => host.log()).toContain('noise');
+    await expect(native.connect('No Such Reader', never)).rejects.toMatchObject({ code: 'reader/none' });
     expect(host.strayOutput()).toBeUndefined();
   });
 

@@ -1,10 +1,11 @@
 /** One conversation with the extension: requests in, answers and reader news out. Carries bytes, repeats nothing, and answers every request once. */
 import * as v from 'valibot';
-import { isShortCommand, statusWord, type CardCommand } from '#protocol/apdu.ts';
-import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
+import { isShortCommand } from '#protocol/apdu.ts';
+import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
 import { MAX_CHANNELS, NATIVE_PROTOCOL_VERSION, RequestSchema, type HelloResult, type HostMessage, type ReaderList, type Request, type TransmitRequest } from '#bridge/native/messages.ts';
 import type { CardConnection, ReaderBackend } from './backend.ts';
+import { exchangeBatch } from './batch.ts';
 
 export interface HostSession {
   /** Handles one message. Throws Failure `host/malformed` on one that is no request of ours: the host then ends. */
@@ -127,7 +128,7 @@ class Session implements HostSession {
     channel.busy = true;
     const responses: string[] = [];
     try {
-      await exchangeBatch(channel.connection, batch, performance.now() + timeoutMs, (response) => responses.push(encodeHex(response)));
+      await exchangeBatch(channel.connection, batch, timeoutMs, (response) => responses.push(encodeHex(response)));
     } catch (reason) {
       this.#channels.delete(id);
       void channel.connection.close();
@@ -143,16 +144,5 @@ class Session implements HostSession {
     this.#channels.delete(id);
     await channel?.connection.close();
     return {};
-  }
-}
-
-/** In order, each once, until the first answer that is not the expected one. */
-async function exchangeBatch(connection: CardConnection, batch: readonly CardCommand[], endsAt: number, onResponse: (response: Bytes) => void): Promise<void> {
-  for (const { apdu, expectedStatus } of batch) {
-    const leftMs = endsAt - performance.now();
-    if (leftMs <= 0) throw new Failure('card/silent', { detail: 'the time of the batch is over' });
-    const response = await connection.transmit(apdu, leftMs);
-    onResponse(response);
-    if (statusWord(response) !== expectedStatus) return;
   }
 }
