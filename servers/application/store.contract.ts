@@ -212,6 +212,13 @@ export function describeApplicationStore(name: string, openStore: () => Promise<
         expect(await overdueOf(bill!.billId)).toEqual(state === 'INTENT' ? [second] : []);
       });
 
+      test('of a bill that an older attempt has ended already, none', async () => {
+        const older = await reach(newPayment(), 'ABORTED');
+        await reach(newPayment({ bill: older.bill }), 'ABORTED');
+        expect(await store.decide(newDecision(older, 'CLOSED'))).toBe(true);
+        expect(await overdueOf(older.bill!.billId)).toEqual([]);
+      });
+
       test('never a load, refund or issue; never more than the limit; oldest first', async () => {
         for (const intent of [newLoad(), newLoad({ kind: 'refund' }), newIssue()]) await write(intent);
         const written = [await write(newPayment()), await write(newPayment()), await write(newPayment())];
