@@ -39,15 +39,18 @@ export interface Exchanges<E, A> {
   open(exchange: E, awaiting: A): void;
   /** Throws `settlement/session` if there is none. */
   find(paymentId: string): E;
-  /** The exchange, taken: nobody else can go on with it until `await` is called. Throws `settlement/session`. */
-  take(paymentId: string): { readonly exchange: E; readonly awaiting: A };
+  /**
+   * The exchange, taken by the message that was awaited: nobody else can go on with it until `await` is called. Throws `settlement/session`,
+   * or `message/not-fresh` for a message from another place; an old one that somebody repeats takes nothing away.
+   */
+  take(paymentId: string, message: { readonly paymentId: string; readonly previous: string }): { readonly exchange: E; readonly awaiting: A };
   await(paymentId: string, awaiting: A): void;
   close(paymentId: string): void;
   /** True once for each nonce while it is remembered. */
   isFresh(nonce: string): boolean;
 }
 
-export function createExchanges<E extends { readonly paymentId: string; readonly startedAt: number }, A>(now: () => number): Exchanges<E, A> {
+export function createExchanges<E extends { readonly paymentId: string; readonly startedAt: number }, A extends { readonly previous: string }>(now: () => number): Exchanges<E, A> {
   const held = new Map<string, Held<E, A>>();
   const nonces = new Map<string, number>();
 
@@ -76,10 +79,11 @@ export function createExchanges<E extends { readonly paymentId: string; readonly
       held.set(exchange.paymentId, { exchange, awaiting });
     },
     find: (paymentId) => found(paymentId).exchange,
-    take: (paymentId) => {
+    take: (paymentId, message) => {
       const taken = found(paymentId);
       const { exchange, awaiting } = taken;
       if (awaiting === null) throw new Failure('settlement/session', { detail: 'the exchange is being answered' });
+      if (message.paymentId !== paymentId || message.previous !== awaiting.previous) throw new Failure('message/not-fresh');
       taken.awaiting = null;
       return { exchange, awaiting };
     },

@@ -61,8 +61,7 @@ export function createOperatingService(parts: ApplicationParts): OperatingServic
     },
     answerCard: async (paymentId, jws) => {
       const answer = await verifyMessage(cardAnswer, jws, byKnownSender(exchanges.find(paymentId).order.sender), tally);
-      const { exchange, awaiting } = exchanges.take(paymentId);
-      if (answer.body.paymentId !== paymentId || answer.body.previous !== awaiting.previous) throw new Failure('message/not-fresh');
+      const { exchange, awaiting } = exchanges.take(paymentId, answer.body);
       const { jws: said, waiting } = await reply(exchange, answer.digest, await awaiting.next(answer.body.responses), false);
       if (waiting === null) exchanges.close(paymentId);
       else exchanges.await(paymentId, waiting);

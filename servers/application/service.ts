@@ -62,8 +62,7 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
 
     answerCard: async (paymentId, jws) => {
       const answer = await verifyMessage(cardAnswer, jws, byKnownSender(exchanges.find(paymentId).customer.payer), tally);
-      const { exchange, awaiting } = exchanges.take(paymentId);
-      requirePlace(answer, paymentId, awaiting);
+      const { exchange, awaiting } = exchanges.take(paymentId, answer.body);
       const { said, next } = await goOn(workings, exchange, awaiting, answer);
       if (next === null) exchanges.close(paymentId);
       else exchanges.await(paymentId, next);
@@ -72,10 +71,9 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
 
     complete: async (paymentId, jws) => {
       const message = await verifyMessage(completion, jws, byKnownSender(exchanges.find(paymentId).customer.payer), tally);
-      const { exchange, awaiting } = exchanges.take(paymentId);
+      const { exchange, awaiting } = exchanges.take(paymentId, message.body);
       // A completion may come again after a failure on our side: it repeats no card command, and DONE is decided once.
       exchanges.await(paymentId, awaiting);
-      requirePlace(message, paymentId, awaiting);
       if (awaiting.what !== 'completion') throw new Failure('settlement/session', { detail: 'a completion out of place' });
       const { intent, statement } = awaiting;
       return step('ST19', async () => {
@@ -137,8 +135,4 @@ async function requirePayable(store: ApplicationStore, { bill }: VerifiedPayment
     if (attempt.state === 'INTENT' && attempt.cardId !== cardId) throw new Failure('bill/in-progress');
     if (attempt.state !== 'INTENT' && attempt.state !== 'ABORTED') throw new Failure('bill/expired');
   }
-}
-
-function requirePlace(message: VerifiedMessage<{ paymentId: string; previous: string }>, paymentId: string, awaiting: Awaiting): void {
-  if (message.body.paymentId !== paymentId || message.body.previous !== awaiting.previous) throw new Failure('message/not-fresh');
 }
