@@ -5,8 +5,8 @@ import { Failure } from './failure.ts';
 import { readingReport, readingRequest } from './messages/reading.ts';
 import { randomNonce, type RandomBytes } from './nonce.ts';
 import type { Card, Identity, Settlement } from './parties.ts';
-import { relayDialog } from './settling.ts';
-import { byKnownSender, digestOf, signMessage, type BodyOf } from './signed.ts';
+import { relayDialog, settlementSender } from './settling.ts';
+import { digestOf, signMessage, type BodyOf } from './signed.ts';
 
 export type ReadingReport = BodyOf<typeof readingReport>;
 
@@ -30,7 +30,7 @@ export async function resolve(card: Card, about: string | null, ports: { settlem
   const request = await signMessage(readingRequest, { cardId: contact.cardId, readingNonce, cardChallenge: contact.cardChallenge, about }, identity.signer, { introduce: true });
   const first = { request, answer: await settlement.requestReading(request) };
   const turn = await relayDialog(settlement, first, { contact, nonce: readingNonce }, identity, () => undefined);
-  const { body } = await verifyAnswer(readingReport, { ...turn, sender: byKnownSender(turn.sender), tally: identity.tally });
-  if (body.readingNonce !== readingNonce || body.cardId !== contact.cardId || body.previous !== (await digestOf(turn.request))) throw new Failure('message/not-fresh', { detail: 'report of another reading' });
+  const { body } = await verifyAnswer(readingReport, { ...turn, sender: settlementSender(identity, turn.sender), tally: identity.tally });
+  if (body.readingNonce !== readingNonce || body.cardId !== contact.cardId || body.paymentId !== turn.paymentId || body.previous !== (await digestOf(turn.request))) throw new Failure('message/not-fresh', { detail: 'report of another reading' });
   return body;
 }

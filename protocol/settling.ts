@@ -11,7 +11,7 @@ import { refusal, statement, STATEMENT_LIFE_MS } from './messages/statement.ts';
 import { randomNonce, type RandomBytes } from './nonce.ts';
 import type { Customer, DebitView, Identity, Settlement } from './parties.ts';
 import type { Bill } from './shopping.ts';
-import { byCertificate, byKnownSender, digestOf, encodeText, sha256, signMessage, type BodyOf, type Jws, type Sender, type VerifiedMessage } from './signed.ts';
+import { byCertificate, byKnownSender, digestOf, encodeText, sha256, signMessage, type BodyOf, type Jws, type Sender, type SenderCheck, type VerifiedMessage } from './signed.ts';
 
 /** One attempt to pay a bill with one card: what the PC itself knows, and so compares. */
 export interface Attempt {
@@ -25,6 +25,12 @@ export interface Attempt {
 export interface Turn {
   readonly request: Jws;
   readonly answer: Jws;
+}
+
+/** Where a dialog has led: its last, unread answer, and with whom and under which number it was held. */
+export interface Dialog extends Turn {
+  readonly sender: Sender;
+  readonly paymentId: string;
 }
 
 /** Whether the dialog is bound to a payment or to a reading; `nonce` is the PC's own. */
@@ -56,43 +62,44 @@ export function newAttempt(bill: Bill, contact: CardContact, readBalance: boolea
  * ST11 to ST13: carries the settlement's commands to the card and the card's answers back, each message verified first,
  * until the answer is no dialog any more. `beforeAnswer` is told of each answer before it leaves.
  */
-export async function relayDialog(settlement: Settlement, first: Turn, binding: DialogBinding, identity: Identity, beforeAnswer: () => void): Promise<Turn & { sender: Sender }> {
+export async function relayDialog(settlement: Settlement, first: Turn, binding: DialogBinding, identity: Identity, beforeAnswer: () => void): Promise<Dialog> {
   let turn = first;
-  let sender: Sender | undefined;
+  let held: Pick<Dialog, 'sender' | 'paymentId'> | undefined;
   // A dialog has at most two turns (authentication, reading); a server that goes on is refused.
   for (let turns = 0; typeOf(turn.answer) === cardDialog.typ; turns++) {
     if (turns === 2) throw new Failure('settlement/mismatch', { detail: 'an endless dialog' });
-    const message = await verifyAnswer(cardDialog, { ...turn, sender: settlementSender(identity, sender), tally: identity.tally });
+    const message = await verifyAnswer(cardDialog, { ...turn, sender: settlementSender(identity, held?.sender), tally: identity.tally });
     const { body } = message;
+    if (held !== undefined && body.paymentId !== held.paymentId) throw new Failure('settlement/mismatch', { detail: 'paymentId' });
     if (body.nonce !== binding.nonce || body.previous !== (await digestOf(turn.request))) throw new Failure('message/not-fresh', { detail: 'dialog of another request' });
     // Issuing and loading are an operator's; the gate knows only these two phases of a dialog.
     if (body.phase !== 'authenticate' && body.phase !== 'read') throw new Failure('settlement/mismatch', { detail: `phase ${body.phase}` });
-    sender = message.sender;
+    held = { sender: message.sender, paymentId: body.paymentId };
     const responses = await binding.contact.card.transmit(body.phase, parseCommands(body.commands));
     const request = await signMessage(cardAnswer, { paymentId: body.paymentId, previous: message.digest, responses: encodeResponses(responses) }, identity.signer);
     beforeAnswer();
     turn = { request, answer: await settlement.answerCard(body.paymentId, request) };
   }
-  if (sender === undefined) {
+  if (held === undefined) {
     // The first answer was no dialog: a failure notice, or a message out of place.
     await verifyAnswer(cardDialog, { ...turn, sender: settlementSender(identity), tally: identity.tally });
     throw new Failure('message/wrong-type');
   }
-  return { ...turn, sender };
+  return { ...turn, ...held };
 }
 
 /** ST15: verifies SIG_APL, then compares every field with what the PC knows (payment-rules 15). A refusal is a value. */
-export async function verifyStatement(turn: Turn & { sender: Sender }, attempt: Attempt, identity: Identity, now: () => number): Promise<Offer | Refused> {
-  const exchange = { ...turn, sender: byKnownSender(turn.sender), tally: identity.tally };
+export async function verifyStatement(turn: Dialog, attempt: Attempt, identity: Identity, now: () => number): Promise<Offer | Refused> {
+  const exchange = { request: turn.request, answer: turn.answer, sender: settlementSender(identity, turn.sender), tally: identity.tally };
   const previous = await digestOf(turn.request);
   if (typeOf(turn.answer) === refusal.typ) {
     const { body } = await verifyAnswer(refusal, exchange);
-    compareWithAttempt(body, previous, attempt);
+    compareWithAttempt(body, { paymentId: turn.paymentId, previous }, attempt);
     return { refused: body.reason, balanceMinor: body.balanceMinor };
   }
   const message = await verifyAnswer(statement, exchange);
   const { body } = message;
-  compareWithAttempt(body, previous, attempt);
+  compareWithAttempt(body, { paymentId: turn.paymentId, previous }, attempt);
   if ((body.balance === null) === attempt.readBalance) throw new Failure('settlement/mismatch', { detail: 'balance' });
   if (body.balance !== null && body.balance.beforeMinor - body.amountMinor !== body.balance.afterMinor) throw new Failure('settlement/mismatch', { detail: 'balance does not subtract' });
   const { paymentId, cardId, balance } = body;
@@ -104,9 +111,9 @@ export interface Refused {
   readonly balanceMinor: bigint;
 }
 
-function compareWithAttempt(body: Omit<BodyOf<typeof refusal>, 'reason' | 'balanceMinor'>, previous: string, { bill, contact, paymentNonce }: Attempt): void {
+function compareWithAttempt(body: Omit<BodyOf<typeof refusal>, 'reason' | 'balanceMinor'>, dialog: { readonly paymentId: string; readonly previous: string }, { bill, contact, paymentNonce }: Attempt): void {
   const known = {
-    previous,
+    ...dialog,
     billDigest: bill.message.digest,
     shopId: bill.message.body.shopId,
     billId: bill.message.body.billId,
@@ -158,7 +165,7 @@ async function exchangeNotices(settlement: Settlement, turn: { sender: Sender },
   const body = { paymentId, previous: statementDigest, consent: debit.consent, responses: encodeResponses(debit.responses) };
   const request = await signMessage(completion, body, identity.signer);
   const answer = await settlement.complete(paymentId, request);
-  const message = await verifyAnswer(notice, { request, answer, sender: byKnownSender(turn.sender), tally: identity.tally });
+  const message = await verifyAnswer(notice, { request, answer, sender: settlementSender(identity, turn.sender), tally: identity.tally });
   const said = offer.message.body;
   const { billDigest, shopId, billId, amountMinor, currency, outcome } = message.body;
   if (message.body.paymentId !== paymentId || billDigest !== said.billDigest || shopId !== said.shopId || billId !== said.billId || amountMinor !== said.amountMinor || currency !== said.currency) {
@@ -168,8 +175,13 @@ async function exchangeNotices(settlement: Settlement, turn: { sender: Sender },
   return message.jws;
 }
 
-export function settlementSender(identity: Identity, known?: Sender) {
-  return known === undefined ? byCertificate(identity.verifier, 'settlement') : byKnownSender(known);
+/** The settlement institution: by its certificate, or exactly the sender that began the conversation. Anyone else is `settlement/certificate`. */
+export function settlementSender(identity: Identity, known?: Sender): SenderCheck {
+  const check = known === undefined ? byCertificate(identity.verifier, 'settlement') : byKnownSender(known);
+  return (header) =>
+    check(header).catch((cause: unknown) => {
+      throw cause instanceof Failure && cause.code === 'message/certificate' ? new Failure('settlement/certificate', { cause }) : cause;
+    });
 }
 
 /** The customer's answer, or the failure with which the card was lost meanwhile. */
