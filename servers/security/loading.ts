@@ -12,19 +12,26 @@ type Loading = Pick<SecurityService, 'openLoad' | 'requestLoadChallenge' | 'auth
 
 export function createLoading(parts: SecurityParts): Loading {
   const { store, keyStore, sessions, now } = parts;
+  /** Key 3 is spoken of in a session for a load only: the same check stands before each of its steps. */
+  const loadSession = (sessionId: string) => {
+    const session = sessions.get(sessionId);
+    const { context } = session;
+    if (context.kind !== 'load') throw new Failure('settlement/session', { detail: `no load in a session for a ${context.kind}` });
+    return { session, context };
+  };
   return {
     openLoad: async ({ order }) => {
       const { body, digest: orderDigest } = await verifyOperatorOrder('load', order, parts);
       return openSession(parts, body.cardId, body.cardChallenge, { kind: 'load', amountMinor: body.amountMinor, orderDigest });
     },
 
-    requestLoadChallenge: ({ sessionId }) => {
-      sessions.get(sessionId);
+    requestLoadChallenge: async ({ sessionId }) => {
+      loadSession(sessionId);
       return Promise.resolve({ commands: encodeCommands(openWallet(WALLET_KEYS.load)) });
     },
 
     authenticateLoad: async ({ sessionId, responses }) => {
-      const { uid, cardId } = sessions.get(sessionId);
+      const { uid, cardId } = loadSession(sessionId).session;
       const issued = await store.findCard(cardId);
       if (issued === undefined) throw new Failure('card/not-issued');
       const [authenticationKey, transactionMacKey] = await Promise.all([
@@ -36,9 +43,8 @@ export function createLoading(parts: SecurityParts): Loading {
     },
 
     prepareCredit: async ({ sessionId, responses, operationId, timeSeconds }) => {
-      const { context } = sessions.get(sessionId);
-      if (context.kind !== 'load') throw new Failure('settlement/session', { detail: `no credit in a session for a ${context.kind}` });
-      takeAuthentication(sessions.get(sessionId), responses);
+      const { session, context } = loadSession(sessionId);
+      takeAuthentication(session, responses);
       // Used up before the credit is made: an order can never make money twice, whatever happens after this line.
       if (!(await store.useOrder(context.orderDigest, Math.floor(now())))) throw new Failure('operator/order-used');
       const order = { kind: 'credit', operationId: parseHex(operationId), amountMinor: context.amountMinor, timeSeconds, readBalanceAfter: true } as const;

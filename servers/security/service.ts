@@ -30,7 +30,7 @@ export function createSecurityService(parts: SecurityParts): SecurityService {
       return openSession(parts, verified.card.cardId, verified.request.body.cardChallenge, { kind: 'reading' });
     },
 
-    requestBalance: ({ sessionId, responses, balance }) => {
+    requestBalance: async ({ sessionId, responses, balance }) => {
       const session = sessions.get(sessionId);
       return stepOfPayment('ST12', session, () => {
         takeAuthentication(session, responses);
@@ -38,12 +38,12 @@ export function createSecurityService(parts: SecurityParts): SecurityService {
       });
     },
 
-    takeBalance: ({ sessionId, responses }) => {
+    takeBalance: async ({ sessionId, responses }) => {
       const session = sessions.get(sessionId);
       return stepOfPayment('ST13', session, () => readingOf(session, session.takeReading(parseResponses(responses))));
     },
 
-    prepareDebit: ({ sessionId, operationId, timeSeconds, responses, balance }) => {
+    prepareDebit: async ({ sessionId, operationId, timeSeconds, responses, balance }) => {
       const session = sessions.get(sessionId);
       const { context } = session;
       if (context.kind !== 'payment') throw new Failure('settlement/session', { detail: `no debit in a session for a ${context.kind}` });
@@ -52,7 +52,7 @@ export function createSecurityService(parts: SecurityParts): SecurityService {
       return Promise.resolve(preparedOf(session.prepareTransfer(order)));
     },
 
-    verifyNotice: ({ sessionId, responses }) => Promise.resolve(verdictOf(sessions.verifyTransfer(sessionId, parseResponses(responses)))),
+    verifyNotice: async ({ sessionId, responses }) => Promise.resolve(verdictOf(sessions.verifyTransfer(sessionId, parseResponses(responses)))),
 
     closeSession: ({ sessionId }) => {
       sessions.forget(sessionId);
