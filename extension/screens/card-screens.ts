@@ -3,7 +3,7 @@ import type { ReaderInfo } from '#bridge/native/client.ts';
 import { failureText, formatAmount, formatCount, t, type MessageKey } from '../language.ts';
 import type { ReaderView } from '../ports/card-watch.ts';
 import { h } from './dom.ts';
-import { amountHeading, button, frame, heading, hint, rows, shopHeader } from './layout.ts';
+import { amountHeading, button, calmHint, frame, heading, rows, shopHeader } from './layout.ts';
 import { cardOnReader } from './pictures.ts';
 import type { Screen, WaitingForCard } from './screen.ts';
 
@@ -91,7 +91,7 @@ export function balanceScreen({ view, agree, cancel }: Of<'balance'>): HTMLEleme
     body: [
       amountHeading(t('takenLabel'), bill.amountMinor, bill.currency),
       balance === null
-        ? hint(t('balanceNotRead'), 'balance-not-read')
+        ? calmHint(t('balanceNotRead'), 'balance-not-read')
         : rows([
             { name: t('balanceBefore'), value: formatAmount(balance.beforeMinor, bill.currency), testId: 'balance-before' },
             { name: t('thisPayment'), value: t('minus', amount), testId: 'balance-change' },

@@ -56,12 +56,16 @@ export function heading(text: string, className = 'heading'): HTMLElement {
 
 /** The one number that cannot be missed; a heading, because it is what the screen is about. */
 export function amountHeading(label: string, amountMinor: bigint, currency: Currency): HTMLElement {
+  const parts = amountParts(amountMinor, currency);
+  const amount = h('span', { class: 'amount', 'data-testid': 'amount' }, ...parts.map(({ kind, text }) => h('span', { class: `amount-${kind}` }, text)));
+  // A long sum is set smaller rather than broken.
+  amount.style.setProperty('--characters', String(parts.find(({ kind }) => kind === 'figures')?.text.length ?? 1));
   return h(
     'h1',
     { class: 'amount-heading', tabindex: -1, 'data-testid': 'heading', 'aria-describedby': 'money' },
     h('span', { class: 'amount-label' }, label),
     ' ',
-    h('span', { class: 'amount', 'data-testid': 'amount' }, ...amountParts(amountMinor, currency).map(({ kind, text }) => h('span', { class: `amount-${kind}` }, text))),
+    amount,
   );
 }
 
@@ -107,6 +111,11 @@ export function button(rank: 'primary' | 'secondary' | 'quiet', { testId, label,
 /** Something the customer should know before going on; not an error. */
 export function hint(text: string, testId: string): HTMLElement {
   return h('p', { class: 'hint', 'data-testid': testId }, exclamation(), h('span', {}, text));
+}
+
+/** Something that is as the customer wished. */
+export function calmHint(text: string, testId: string): HTMLElement {
+  return h('p', { class: 'hint hint-calm', 'data-testid': testId }, shield(), h('span', {}, text));
 }
 
 export function rows(entries: readonly { readonly name: string; readonly value: string; readonly testId?: string; readonly className?: string }[]): HTMLElement {

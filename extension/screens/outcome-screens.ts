@@ -97,7 +97,8 @@ export function unknownScreen(screen: Of<'unknown'>): HTMLElement {
     money: { kind: 'unknown', amountMinor: bill.amountMinor, currency: bill.currency },
     ...(code === null ? {} : { code: { code, step: null } }),
     secondary: { testId: 'later', label: t('later'), act: later },
-    primary: code === null ? null : { testId: 'retry', label: t('tryAgain'), act: retry },
+    // A card that was taken away is tried again by putting it back.
+    primary: code === null || code === 'card/removed' ? null : { testId: 'retry', label: t('tryAgain'), act: retry },
   });
 }
 
@@ -117,11 +118,11 @@ export function earlierScreen({ payment, settle, later }: Of<'earlier'>): HTMLEl
   });
 }
 
-export function errorScreen({ code, step, money, retry, setUp, close }: Of<'error'>): HTMLElement {
+export function errorScreen({ shop, code, step, money, retry, setUp, close }: Of<'error'>): HTMLElement {
   const primary = setUp !== null ? { testId: 'set-up', label: t('setUp'), act: setUp } : retry !== null ? { testId: 'retry', label: t('tryAgain'), act: retry } : null;
   const closing = { testId: 'close', label: t('close'), act: close };
   return frame('error', {
-    who: plainHeader(),
+    who: shop === null ? plainHeader() : shopHeader(shop),
     station: null,
     body: [outcomeMark('error'), heading(t('errorHeading')), h('p', { class: 'explanation', 'data-testid': 'failure-text' }, failureText(code))],
     money,

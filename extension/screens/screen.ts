@@ -1,6 +1,6 @@
 /** Every screen of the payment window as data: what it says and what its buttons do. How it looks is decided elsewhere. */
 import type { FailureCode } from '#protocol/failure.ts';
-import type { BillView, DebitView, EstimateView, NotPaidReason } from '#protocol/parties.ts';
+import type { BillView, DebitView, EstimateView, NotPaidReason, ShopView } from '#protocol/parties.ts';
 import type { JournalEntry } from '#protocol/step.ts';
 import type { StepId } from '#protocol/steps.ts';
 import type { ReaderView } from '../ports/card-watch.ts';
@@ -34,6 +34,6 @@ export type Screen =
   | { readonly kind: 'not-paid'; readonly bill: BillView | null; readonly reason: NotPaidReason | 'stopped'; readonly balanceMinor: bigint | null; readonly close: Act }
   | ({ readonly kind: 'unknown'; readonly payment: OpenPayment; readonly failure: FailureCode | null; readonly later: Act } & WaitingForCard)
   | { readonly kind: 'earlier'; readonly payment: OpenPayment; readonly settle: Act; readonly later: Act }
-  | { readonly kind: 'error'; readonly code: FailureCode; readonly step: StepId | null; readonly money: Money; readonly retry: Act | null; readonly setUp: Act | null; readonly close: Act };
+  | { readonly kind: 'error'; readonly shop: ShopView | null; readonly code: FailureCode; readonly step: StepId | null; readonly money: Money; readonly retry: Act | null; readonly setUp: Act | null; readonly close: Act };
 
 export type ScreenKind = Screen['kind'];

@@ -26,6 +26,8 @@ export interface PaymentScreens {
   /** The card is open: from here on it is read. */
   cardOpened(): void;
   commandsDone(count: number): void;
+  /** Once the shop has billed. */
+  bill(): BillView | null;
   /** What is true of the money now. */
   money(): Money;
   /** The payment may have been taken and is remembered; undefined before that. */
@@ -80,7 +82,6 @@ export function createCustomer(parts: CustomerParts): PaymentScreens {
       open = undefined;
       money = { kind: 'untouched' };
       parts.onOpenPayment(undefined);
-      if (again !== null && NEEDS_ANOTHER_TRY.includes(again.code)) watch.holdPresentCard();
       showCard(parts, current, again?.code ?? null, stop);
     },
     showProgress: () => {
@@ -112,6 +113,7 @@ export function createCustomer(parts: CustomerParts): PaymentScreens {
       done = 0;
       showWorking();
     },
+    bill: () => current ?? null,
     commandsDone: (count) => {
       done += count;
       showWorking();
@@ -128,6 +130,7 @@ function ask(stage: Stage, screenFor: (answer: (agreed: boolean) => void) => Scr
 }
 
 function showCard({ stage, watch, memory }: CustomerParts, bill: BillView | undefined, again: FailureCode | null, stop: () => void): void {
+  if (again !== null && NEEDS_ANOTHER_TRY.includes(again)) watch.holdPresentCard();
   if (bill === undefined) throw new Failure('internal/bug', { detail: 'a card is asked for before the bill' });
   const choose = (readerName: string | null): void => {
     watch.choose(readerName);

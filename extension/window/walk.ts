@@ -1,6 +1,6 @@
 /** A payment window's way from its opening to its end: what is open from before, the payment, and how it ended. */
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
-import type { BillView, Identity, Outcome, Settlement } from '#protocol/parties.ts';
+import type { BillView, Identity, Outcome, Settlement, ShopView } from '#protocol/parties.ts';
 import { pay } from '#protocol/payment.ts';
 import type { RandomBytes } from '#protocol/nonce.ts';
 import { createStep } from '#protocol/step.ts';
@@ -160,33 +160,33 @@ async function concludeWith(parts: WindowParts, identity: Identity, outcome: Out
 async function concludeFailure(parts: WindowParts, failure: Failure, screens: PaymentScreens): Promise<'again' | 'over'> {
   const { stage, link, memory, close } = parts;
   if (failure.code === 'internal/bug') console.error(failure.cause ?? failure);
-  const [money, open] = [screens.money(), screens.openPayment()];
+  const [money, open, bill] = [screens.money(), screens.openPayment(), screens.bill()];
+  const shop = bill?.shop ?? null;
   if (open !== undefined && money.kind !== 'untouched') {
     link.settle(unknownReceipt(open));
-    showFailure(stage, failure, { close }, money);
+    showFailure(stage, failure, { close }, { money, shop });
     return 'over';
   }
   if (open !== undefined) await memory.removeOpenPayment(open.paymentId);
   const stopped = failure.code === 'payment/aborted';
   if (!stopped && WORTH_RETRYING.includes(failure.code)) {
     return new Promise((resolve) => {
-      showFailure(stage, failure, {
-        retry: () => {
-          parts.watch.retry();
-          resolve('again');
-        },
-        close: () => {
-          link.fail(publicFailureOf(failure));
-          close();
-          resolve('over');
-        },
-      });
+      const retry = (): void => {
+        parts.watch.retry();
+        resolve('again');
+      };
+      const giveUp = (): void => {
+        link.fail(publicFailureOf(failure));
+        close();
+        resolve('over');
+      };
+      showFailure(stage, failure, { retry, close: giveUp }, { shop });
     });
   }
   link.fail(publicFailureOf(failure));
   await parts.finished();
-  if (stopped) stage.show({ kind: 'not-paid', bill: null, reason: 'stopped', balanceMinor: null, close });
-  else showFailure(stage, failure, { close });
+  if (stopped) stage.show({ kind: 'not-paid', bill, reason: 'stopped', balanceMinor: null, close });
+  else showFailure(stage, failure, { close }, { shop });
   return 'over';
 }
 
@@ -211,9 +211,9 @@ export function showFailure(
   stage: Stage,
   failure: { readonly code: FailureCode; readonly step: StepId | undefined },
   acts: { readonly close: () => void; readonly retry?: () => void; readonly setUp?: () => void },
-  money: Money = { kind: 'untouched' },
+  { money = { kind: 'untouched' }, shop = null }: { readonly money?: Money; readonly shop?: ShopView | null } = {},
 ): void {
-  stage.show({ kind: 'error', code: failure.code, step: failure.step ?? null, money, retry: acts.retry ?? null, setUp: acts.setUp ?? null, close: acts.close });
+  stage.show({ kind: 'error', shop, code: failure.code, step: failure.step ?? null, money, retry: acts.retry ?? null, setUp: acts.setUp ?? null, close: acts.close });
 }
 
 function settleParts({ stage, watch, memory, settlement, random }: WindowParts, identity: Identity): SettleParts {

@@ -1,0 +1,43 @@
+/** Shows the sample that the address names: `gallery.html#bill`. For looking at and for tests; no product build contains it. */
+import { messageLanguage } from '../../../extension/language.ts';
+import { createOptionsView } from '../../../extension/options/options-view.ts';
+import { createStage } from '../../../extension/screens/stage.ts';
+import { createSamples, DETAILS } from './samples.ts';
+
+document.documentElement.lang = messageLanguage();
+const answered: string[] = [];
+Object.assign(globalThis, { answered });
+
+window.addEventListener('hashchange', show);
+show();
+
+function show(): void {
+  const name = location.hash.slice(1);
+  answered.length = 0;
+  document.body.className = '';
+  document.body.dataset.sample = name;
+  if (name.startsWith('options')) {
+    showOptions(name);
+    return;
+  }
+  const samples = createSamples((answer) => answered.push(answer));
+  const screen = samples[name];
+  if (screen === undefined) document.body.append(...Object.keys(samples).map((key) => Object.assign(document.createElement('p'), { textContent: key })));
+  else createStage(document.body, () => (name === 'bill-first' ? DETAILS : null)).show(screen);
+}
+
+function showOptions(name: string): void {
+  document.body.className = 'options-body';
+  const isDone = name === 'options-done';
+  const view = createOptionsView(document.body, {
+    settings: { speech: false, readBalance: true },
+    version: '0.1.0',
+    enrolled: isDone,
+    enrol: () => Promise.resolve(),
+    saveSettings: () => Promise.resolve(),
+    retry: () => answered.push('retry'),
+  });
+  const reader = { name: 'SONY FeliCa RC-S300/P', state: 'present' } as const;
+  view.showReader(isDone ? { readers: [reader], chosen: null, problem: null, starting: false } : { readers: [], chosen: null, problem: 'host/missing', starting: false });
+  view.showCard(isDone ? { kind: 'recognized', ending: 'E5F6' } : { kind: 'failed', code: 'card/unsupported' });
+}

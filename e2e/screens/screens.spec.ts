@@ -1,0 +1,138 @@
+/** Every screen in real Chromium, in both languages, light and dark: readable, operable and within its limits. Pictures go to var/screens/. Needs the gallery only: no server, no card. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { AxeBuilder } from '@axe-core/playwright';
+import { chromium, expect, test, type BrowserContext, type Page } from 'playwright/test';
+import { EXTENSION_ID } from '../../extension/extension-id.ts';
+import { buildGallery, GALLERY_PAGE } from './gallery-build.ts';
+import { createSamples } from './gallery/samples.ts';
+
+const PICTURES = resolve(import.meta.dirname, '../../var/screens');
+const WINDOW = { width: 440, height: 640 };
+const NAMES = Object.keys(createSamples(() => undefined));
+const OPTIONS = ['options-new', 'options-done'];
+
+test.describe.configure({ timeout: 120_000 });
+
+for (const language of ['en', 'ja'] as const) {
+  test.describe(language, () => {
+    let folder: string;
+    let context: BrowserContext;
+    let page: Page;
+
+    test.beforeAll(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'kessai-screens-'));
+      mkdirSync(PICTURES, { recursive: true });
+      const gallery = join(folder, 'gallery');
+      await buildGallery(gallery);
+      context = await chromium.launchPersistentContext(join(folder, 'profile'), {
+        executablePath: '/usr/bin/chromium',
+        headless: true,
+        viewport: WINDOW,
+        // The environment switches messages, interface and Intl together.
+        env: { ...process.env, LANGUAGE: language },
+        args: ['--no-sandbox', `--load-extension=${gallery}`, `--disable-extensions-except=${gallery}`, '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic'],
+      });
+      page = await context.newPage();
+    });
+
+    test.afterAll(async () => {
+      await context.close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    const open = async (name: string): Promise<void> => {
+      await page.goto(`chrome-extension://${EXTENSION_ID}/${GALLERY_PAGE}#${name}`);
+      await expect(page.locator(`body[data-sample="${name}"] main`)).toBeVisible();
+    };
+
+    for (const colorScheme of ['light', 'dark'] as const) {
+      test(`${language}, ${colorScheme}: every screen passes axe, fits its window and shows all its words`, async () => {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        for (const name of [...NAMES, ...OPTIONS]) {
+          await open(name);
+          await expect(page.locator('button:disabled')).toHaveCount(0);
+          await page.screenshot({ path: join(PICTURES, `${name}-${language}-${colorScheme}.png`), fullPage: OPTIONS.includes(name) });
+          const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze();
+          expect(violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => String(target))]), name).toEqual([]);
+          expect(await emptyMessages(page), name).toEqual([]);
+          expect(await sidewaysOverflow(page), name).toBeLessThanOrEqual(0);
+        }
+      });
+    }
+
+    test(`${language}: the amount is the largest thing on the screen, with AAA contrast`, async () => {
+      for (const name of ['estimate', 'bill', 'balance', 'balance-hidden', 'paid', 'earlier']) {
+        await open(name);
+        const sizes = await page.locator('main *').evaluateAll((all) => all.filter((element) => !element.classList.contains('amount-figures')).map((element) => Number.parseFloat(getComputedStyle(element).fontSize)));
+        const amount = await page.locator('.amount-figures').evaluate((element) => Number.parseFloat(getComputedStyle(element).fontSize));
+        expect(amount, name).toBeGreaterThan(Math.max(...sizes));
+      }
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme });
+        await open('balance');
+        const { violations } = await new AxeBuilder({ page }).include('.amount').withRules('color-contrast-enhanced').analyze();
+        expect(violations).toEqual([]);
+      }
+    });
+
+    test(`${language}: everything that can be pressed is at least 44 pixels high and wide`, async () => {
+      for (const name of [...NAMES, 'options-new']) {
+        await open(name);
+        for (const box of await page.locator('button, summary').evaluateAll((all) => all.map((element) => element.getBoundingClientRect().toJSON() as DOMRect))) {
+          expect(box.height, name).toBeGreaterThanOrEqual(44);
+          expect(box.width, name).toBeGreaterThanOrEqual(44);
+        }
+      }
+    });
+
+    test(`${language}: at 200 % nothing is cut off`, async () => {
+      await page.setViewportSize({ width: WINDOW.width / 2, height: WINDOW.height / 2 });
+      for (const name of NAMES) {
+        await open(name);
+        expect(await sidewaysOverflow(page), name).toBeLessThanOrEqual(0);
+      }
+      await page.setViewportSize(WINDOW);
+    });
+
+    test(`${language}: Enter never agrees by accident, and the keyboard reaches every button with the primary last`, async () => {
+      for (const name of ['estimate', 'bill', 'balance', 'card', 'error-forged', 'unknown-offline']) {
+        await open(name);
+        await expect(page.getByTestId('heading')).toBeFocused();
+        await page.keyboard.press('Enter');
+        await page.keyboard.press('Space');
+        expect(await page.evaluate(() => (globalThis as unknown as { answered: string[] }).answered), name).toEqual([]);
+      }
+      await open('balance');
+      await expect(page.getByTestId('primary')).toBeEnabled();
+      await page.keyboard.press('Tab');
+      await expect(page.getByTestId('cancel')).toBeFocused();
+      await page.keyboard.press('Tab');
+      await expect(page.getByTestId('primary')).toBeFocused();
+      await page.keyboard.press('Enter');
+      expect(await page.evaluate(() => (globalThis as unknown as { answered: string[] }).answered)).toEqual(['agree']);
+    });
+
+    test(`${language}: every screen says where the money is, and every failure shows its code`, async () => {
+      for (const name of NAMES) {
+        await open(name);
+        await expect(page.getByTestId('money'), name).not.toBeEmpty();
+        const describedBy = await page.getByTestId('heading').getAttribute('aria-describedby');
+        expect(describedBy, name).toBe('money');
+      }
+      await open('error-forged');
+      await expect(page.getByTestId('failure-code')).toHaveText('settlement/signature');
+      await expect(page.getByTestId('failure-step')).toHaveText('ST15');
+    });
+  });
+}
+
+/** A message that is missing is an empty string: no element of ours is meant to be empty. */
+async function emptyMessages(page: Page): Promise<string[]> {
+  return page.locator('h1, h2, button, dt, dd, summary, label, .explanation, .money span, .hint span, .problem').evaluateAll((all) => all.filter((element) => element.textContent.trim() === '').map((element) => element.outerHTML));
+}
+
+async function sidewaysOverflow(page: Page): Promise<number> {
+  return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+}
