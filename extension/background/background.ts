@@ -8,7 +8,7 @@ import { verifyShopStatement } from '#protocol/shopping.ts';
 import { DEPLOYMENT, TRUST_ANCHORS } from '../built-in.ts';
 import type { Introduced, PayStarted, ToBackground } from '../content/link-messages.ts';
 import { failureText } from '../language.ts';
-import { PAYMENT_PAGE } from '../manifest.ts';
+import { OPTIONS_PAGE, PAYMENT_PAGE } from '../manifest.ts';
 import { parsePaymentRecord, recordKey, recordsIn, type PaymentRecord } from './payment-record.ts';
 import { parsePageSender, type BrowserSender, type PageSender } from './sender.ts';
 
@@ -112,5 +112,6 @@ browser.windows.onRemoved.addListener((windowId) => {
 
 browser.runtime.onInstalled.addListener(({ reason }) => {
   // First run: the three steps that make this browser able to pay.
-  if (reason === 'install') void browser.runtime.openOptionsPage();
+  // In a tab of its own: openOptionsPage() would take over an empty one that somebody is about to use.
+  if (reason === 'install') void browser.tabs.create({ url: `/${OPTIONS_PAGE}` });
 });

@@ -5,17 +5,11 @@ import type { CardWatch } from '../ports/card-watch.ts';
 
 export type CardState = { readonly kind: 'waiting' } | { readonly kind: 'recognized'; readonly ending: string } | { readonly kind: 'failed'; readonly code: FailureCode };
 
-/** Calls `onState` after each card; `stop` gives the reader up. */
-export function createCardCheck(watch: CardWatch, onState: (state: CardState) => void): { stop(): void } {
+/** Calls `onState` after each card, until `stop`: a card that is put down while nobody looks here is meant for somebody else. */
+export function startCardCheck(watch: CardWatch, onState: (state: CardState) => void): { stop(): void } {
   const controller = new AbortController();
-  onState({ kind: 'waiting' });
   void run(watch, controller.signal, onState);
-  return {
-    stop: () => {
-      controller.abort(new Failure('payment/aborted'));
-      watch.close();
-    },
-  };
+  return { stop: () => controller.abort(new Failure('payment/aborted')) };
 }
 
 async function run(watch: CardWatch, signal: AbortSignal, onState: (state: CardState) => void): Promise<void> {

@@ -3,12 +3,12 @@ import browser from 'webextension-polyfill';
 import { createCertificateVerifier } from '#protocol/certificates.ts';
 import { DEPLOYMENT, TRUST_ANCHORS } from '../built-in.ts';
 import { messageLanguage, t } from '../language.ts';
-import { createCardWatch } from '../ports/card-watch.ts';
+import { createCardWatch, type CardWatch } from '../ports/card-watch.ts';
 import { connectNativeHost } from '../ports/native.ts';
 import { loadIdentity, saveIdentity } from '../store/identity-store.ts';
 import { createMemory } from '../store/settings.ts';
-import { createCardCheck } from './card-check.ts';
-import { createOptionsView } from './options-view.ts';
+import { startCardCheck } from './card-check.ts';
+import { createOptionsView, type OptionsView } from './options-view.ts';
 
 async function start(): Promise<void> {
   const memory = createMemory(browser.storage.local, { speech: false, readBalance: DEPLOYMENT.readBalance });
@@ -29,9 +29,25 @@ async function start(): Promise<void> {
   });
   watch.onView = (reader) => view.showReader(reader);
   view.showReader(watch.view);
-  const check = createCardCheck(watch, (state) => view.showCard(state));
-  // Another program, or a payment window, can have the reader as soon as nobody looks at this page.
-  window.addEventListener('pagehide', () => check.stop());
+  view.showCard({ kind: 'waiting' });
+  checkCardsWhileLookedAt(watch, view);
+  window.addEventListener('pagehide', () => watch.close());
+}
+
+/** Only in front: a payment window, or another program, needs the card as soon as it is. */
+function checkCardsWhileLookedAt(watch: CardWatch, view: OptionsView): void {
+  let check: ReturnType<typeof startCardCheck> | undefined;
+  const attend = (): void => {
+    const isLookedAt = document.visibilityState === 'visible' && document.hasFocus();
+    if (isLookedAt) check ??= startCardCheck(watch, (state) => view.showCard(state));
+    else {
+      check?.stop();
+      check = undefined;
+    }
+  };
+  for (const event of ['focus', 'blur']) window.addEventListener(event, attend);
+  document.addEventListener('visibilitychange', attend);
+  attend();
 }
 
 document.documentElement.lang = messageLanguage();

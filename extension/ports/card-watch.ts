@@ -32,6 +32,9 @@ export interface CardWatch {
   close(): void;
 }
 
+/** How soon a card that another program had is tried again. */
+const IN_USE_PAUSE_MS = 1_000;
+
 export type OpenHost = () => Promise<NativeHost>;
 
 /** `chosen`: the reader's name as remembered. The host is started at once: it needs time that the customer spends reading. */
@@ -147,11 +150,19 @@ class ReaderWatch implements CardWatch {
   #connectFailed(readerName: string, failure: Failure): void {
     this.#problem = failure.code;
     this.#held.add(readerName);
+    if (failure.code === 'reader/in-use') setTimeout(() => this.#letGo(readerName), IN_USE_PAUSE_MS);
     if (failure.code.startsWith('host/')) {
       this.#host?.close();
       this.#host = undefined;
     }
     this.#changed();
+  }
+
+  /** Another program had the card; it may be free by now. Connecting is no card command: nothing is repeated. */
+  #letGo(readerName: string): void {
+    this.#held.delete(readerName);
+    if (this.#problem === 'reader/in-use') this.#problem = null;
+    this.#wake();
   }
 
   #readyReader(): ReaderInfo | undefined {
