@@ -45,8 +45,8 @@ afterAll(async () => {
   await prepared.remove();
 });
 
-async function openPage(path: string, options: BrowserContextOptions = {}, script?: string): Promise<Page> {
-  const context = await chromium.browser.newContext({ locale: 'en-US', viewport: DESKTOP, reducedMotion: 'reduce', ...options });
+async function openPage(path: string, options: BrowserContextOptions = {}, script?: string, origin = prepared.config.public.origin, browser = chromium.browser): Promise<Page> {
+  const context = await browser.newContext({ locale: 'en-US', viewport: DESKTOP, reducedMotion: 'reduce', ...options });
   if (script !== undefined) await context.addInitScript(script);
   const page = await context.newPage();
   page.setDefaultTimeout(5_000);
@@ -54,7 +54,7 @@ async function openPage(path: string, options: BrowserContextOptions = {}, scrip
   complaints = [];
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
-  await page.goto(`${prepared.config.public.origin}${path}`);
+  await page.goto(`${origin}${path}`);
   return page;
 }
 
@@ -216,6 +216,25 @@ describe('paying', () => {
     expect(await page.isEnabled('#pay')).toBe(true);
     await photograph(page, `front-${state}`);
   });
+});
+
+test.each(['light', 'dark'] as const)('the other shop has its own goods and colours, which are as easy to read in %s', async (colorScheme) => {
+  const midori = await prepareShop(databaseUrl(), { shopId: 'midori', legalName: 'Midori Tea House Ltd' });
+  const running = await startShop(midori.config, silent);
+  const other = await launchBrowser(midori.parties.rootPem);
+  try {
+    const page = await openPage('/', { colorScheme }, undefined, midori.config.public.origin, other.browser);
+    await page.click('#add-matcha');
+    await page.click('#pay');
+    await page.waitForSelector('#pay-message[data-state="missing"]');
+    await expectAccessible(page);
+    await photograph(page, `midori-${colorScheme}`);
+  } finally {
+    await other.close();
+    open = [];
+    await running.close();
+    await midori.remove();
+  }
 });
 
 test.each(['/', '/nothing-here'])('at a width of 320 px nothing of %s has to be scrolled sideways', async (path) => {

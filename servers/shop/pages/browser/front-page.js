@@ -1,7 +1,7 @@
 /** The front page's cart, and its one call of `icCard.pay`. The cart lives in this tab; prices are the page's, and the shop's signed estimate decides. */
 
 /** @typedef {{ readonly outcome: 'paid' | 'not-paid' | 'unknown', readonly orderId?: string }} Receipt */
-/** @typedef {{ readonly find: () => Promise<unknown>, readonly pay: (order: { lines: { productId: string, quantity: number }[] }) => Promise<Receipt> }} IcCard */
+/** @typedef {{ readonly pay: (order: { lines: { productId: string, quantity: number }[] }) => Promise<Receipt> }} IcCard */
 
 const CART_KEY = 'kessai-cart';
 const PAYING_KEY = 'kessai-paying-order';
