@@ -17,10 +17,23 @@ export async function enrol(browser: Browser, code: string): Promise<void> {
   }
 }
 
+/** As the background opens it. */
+const WINDOW_SIZE = { width: 420, height: 640 };
+
 export async function isEnrolled(browser: Browser): Promise<boolean> {
   const page = await browser.openOptions();
   try {
     return (await page.locator('[data-testid="step-enrol"][data-state]').getAttribute('data-state', { timeout: PATIENCE_MS })) === 'done';
+  } finally {
+    await browser.closeOptions();
+  }
+}
+
+/** The customer's setting "do not read my balance out" (paragraph 0064). */
+export async function hideBalance(browser: Browser, hide: boolean): Promise<void> {
+  const page = await browser.openOptions();
+  try {
+    await page.getByTestId('setting-hide-balance').setChecked(hide);
   } finally {
     await browser.closeOptions();
   }
@@ -40,6 +53,8 @@ export async function startPayment(browser: Browser, shopPage: Page): Promise<Pa
   await shopPage.locator('#pay').click();
   const window = await opening;
   window.setDefaultTimeout(PATIENCE_MS);
+  // A browser without a screen gives every window the size of a page.
+  await window.setViewportSize(WINDOW_SIZE);
   return window;
 }
 

@@ -29,14 +29,33 @@ async function areFree(ports: readonly number[]): Promise<boolean> {
   return held.every((result) => result.status === 'fulfilled');
 }
 
+/** Below the range from which systems give ports to outgoing connections and to whoever asks for any: nobody takes ours while we are away. */
+const RANGE = { first: 20_000, count: 12_000 };
+const MAX_TRIES = 200;
+
 /** All held at once, so that no port is given twice. */
 async function freePorts(count: number): Promise<number[]> {
-  const held = await Promise.all(Array.from({ length: count }, () => listenOn(0)));
-  await Promise.all(held.map((listener) => listener.close()));
-  return held.map((listener) => listener.port);
+  const held: Listener[] = [];
+  try {
+    for (let tries = 0; held.length < count; tries++) {
+      if (tries === MAX_TRIES) throw new Error('no free TCP ports on 127.0.0.1');
+      await listenOn(RANGE.first + Math.floor(Math.random() * RANGE.count)).then(
+        (listener) => held.push(listener),
+        () => undefined, // taken: another one
+      );
+    }
+    return held.map((listener) => listener.port);
+  } finally {
+    await Promise.all(held.map((listener) => listener.close()));
+  }
 }
 
-function listenOn(port: number): Promise<{ port: number; close(): Promise<void> }> {
+interface Listener {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+function listenOn(port: number): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);

@@ -1,0 +1,116 @@
+/** demo: buys something in the shop's web page with the IC card, in a real browser, and shows what happened step by step. */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { asFailure, FAILURES } from '#protocol/failure.ts';
+import { STEPS } from '#protocol/steps.ts';
+import { playPayment, type PlayedPayment } from '#world/play.ts';
+import { openStage, type Stage } from '#world/stage.ts';
+import { prepareMachine } from './prepare.ts';
+
+const EXIT = { paid: 0, failure: 1, usage: 2 } as const;
+
+interface DemoOptions {
+  readonly balance: boolean;
+  readonly headed?: true;
+  readonly reader: 'pcsc' | 'sim';
+  readonly merged?: true;
+  readonly folder: string;
+  readonly json?: true;
+}
+
+function commandLine(): Command {
+  return new Command('demo')
+    .description('Plays one payment: shop page, extension, native host, PC/SC, simulated card, four servers over mutual TLS, PostgreSQL.')
+    .option('--no-balance', 'the variant of paragraph 0064: the balance is not read out')
+    .option('--headed', 'leave a real browser window open for you to shop in')
+    .addOption(new Option('--reader <kind>', 'pcsc: pcscd with a virtual reader; sim: without PC/SC').choices(['pcsc', 'sim']).default('pcsc'))
+    .option('--merged', "the settlement's three servers in one process")
+    .option('--folder <folder>', 'where the world of the demo lives', 'var')
+    .option('--json', 'print one JSON object a step, then one for the outcome')
+    .addHelpText('after', '\nPictures: FOLDER/demo/*.png. Exit code 0: shop, settlement and card agree that it is paid; 1: they do not; 2: wrong usage or missing packages.')
+    .exitOverride();
+}
+
+async function run({ balance, headed, reader, merged, folder, json }: DemoOptions): Promise<number> {
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const preparation = await prepareMachine({ needs: reader === 'pcsc' ? ['browser', 'pcsc'] : ['browser'], log: say });
+  if (preparation.missing.length > 0) {
+    say(`Some packages are missing. Install them with:\n  ${preparation.command ?? ''}`);
+    return EXIT.usage;
+  }
+  const stage = await openStage({ folder, reader, merged: merged === true, openingBalanceMinor: 10_000n, log: say });
+  try {
+    if (headed === true) return await leaveToUser(stage, say);
+    const pictures = join(folder, 'demo');
+    await mkdir(pictures, { recursive: true });
+    const played = await playPayment(stage, { readBalance: balance, pictures, log: say });
+    (json === true ? printJson : printTable)(played);
+    return played.agreed ? EXIT.paid : EXIT.failure;
+  } finally {
+    await stage.close();
+  }
+}
+
+async function leaveToUser(stage: Stage, say: (line: string) => void): Promise<number> {
+  const browser = await stage.openBrowser({ headless: false, viewport: null });
+  const page = await browser.context.newPage();
+  await page.goto(stage.world.shops[0]?.origin ?? '');
+  say('The shop is open and the card lies on the reader. Close the browser to end.');
+  await new Promise<void>((resolve) => browser.context.once('close', () => resolve()));
+  return EXIT.paid;
+}
+
+function printJson({ journal, ...outcome }: PlayedPayment): void {
+  for (const { step, party, ms } of journal) process.stdout.write(`${JSON.stringify({ step, party, ms: round(ms) })}\n`);
+  const { kind, amountMinor, balanceBeforeMinor, balanceAfterMinor, rounds, signatures, agreed } = outcome;
+  const figures = { outcome: kind, amount: Number(amountMinor), balanceBefore: Number(balanceBeforeMinor), balanceAfter: Number(balanceAfterMinor), rounds, signatures, agreed };
+  process.stdout.write(`${JSON.stringify(figures)}\n`);
+}
+
+function printTable(played: PlayedPayment): void {
+  const { journal, kind, amountMinor, balanceBeforeMinor, balanceAfterMinor, rounds, signatures, agreed } = played;
+  const does = new Map<string, string>(STEPS.map((step) => [step.id, step.does]));
+  const lines = journal.map(({ step, party, ms, failed }) => `  ${step.padEnd(5)} ${party.padEnd(12)} ${round(ms).toFixed(1).padStart(8)} ms  ${does.get(step) ?? ''}${failed === undefined ? '' : ` (failed: ${failed})`}`);
+  const counts = Object.entries(signatures).map(([party, { made, verified }]) => `  ${party.padEnd(12)} ${made} made, ${verified} verified`);
+  const text = [
+    '',
+    `  Outcome: ${kind}, JPY ${amountMinor}; the card held JPY ${balanceBeforeMinor}, holds JPY ${balanceAfterMinor}.`,
+    '',
+    ...lines,
+    '',
+    `  Network rounds between PC and application server from ST7 to ST20: ${rounds}`,
+    '  Signatures (SET: 7 made in 8 messages):',
+    ...counts,
+    '',
+    agreed ? '  Shop, settlement and card agree.' : '  SHOP, SETTLEMENT AND CARD DO NOT AGREE.',
+    `  Pictures: ${played.pictures}`,
+    '',
+  ];
+  process.stdout.write(text.join('\n'));
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 100) / 100;
+}
+
+async function main(): Promise<number> {
+  const program = commandLine();
+  try {
+    program.parse();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? 0 : EXIT.usage;
+  }
+  try {
+    return await run(program.opts<DemoOptions>());
+  } catch (error) {
+    const failure = asFailure(error);
+    const text = failure.code === 'internal/bug' ? (error instanceof Error ? error.message : String(error)) : FAILURES[failure.code].text;
+    process.stderr.write(`demo: ${text}\n`);
+    return EXIT.failure;
+  }
+}
+
+// A browser or native library may keep a handle: everything is closed by now.
+process.exit(await main());
