@@ -20,5 +20,5 @@ export function encodeEnrolmentCode(bytes: Bytes): string {
 
 export function isEnrolmentCode(code: string): boolean {
   const bare = code.toUpperCase().replaceAll('-', '');
-  return bare.length === 16 && [...bare].every((digit) => ALPHABET.includes(digit));
+  return /^[0-9A-HJKMNP-TV-Z]{16}$/.test(bare);
 }
