@@ -9,7 +9,7 @@ export interface Check {
 }
 
 /** Each folder is compiled with only the platform that it may use. */
-const FOLDERS = ['protocol', 'bridge', 'bridge/host', 'extension', 'extension/page', 'servers', 'card-firmware-sim'];
+const FOLDERS = ['protocol', 'bridge', 'bridge/host', 'extension', 'servers', 'servers/shop/pages/browser', 'card-firmware-sim'];
 
 export const CHECKS: readonly Check[] = [
   { name: 'lint', command: ['eslint', '--max-warnings', '0', '.'] },

@@ -71,7 +71,7 @@ export async function press(window: Page, button: 'primary' | 'cancel' | 'close'
 }
 
 /** Agrees at ST4 (if the shop is new), ST7 and ST16; `onScreen` sees each screen before its button is pressed. Ends at the outcome. */
-export async function agreeToAll(window: Page, onScreen: (kind: ScreenKind) => Promise<void> = async () => undefined): Promise<ScreenKind> {
+export async function agreeToAll(window: Page, onScreen: (kind: ScreenKind) => Promise<void> = () => Promise.resolve()): Promise<ScreenKind> {
   const first = await untilScreen(window, 'estimate', 'bill', 'error');
   await onScreen(first);
   if (first === 'error') return first;

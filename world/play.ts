@@ -91,7 +91,7 @@ function countRounds(browser: Browser, applicationOrigin: string): () => number 
 }
 
 async function amountOnPage(page: Page): Promise<string | null> {
-  return page.evaluate(() => document.querySelector('#total')?.textContent?.replaceAll(/[^0-9]/g, '') ?? null);
+  return page.evaluate(() => document.querySelector('#total')?.textContent.replaceAll(/[^0-9]/g, '') ?? null);
 }
 
 /** The receipt page changes by itself when the settlement's notice arrives. */

@@ -25,7 +25,7 @@ export async function ensurePorts(folder: string): Promise<Ports> {
 
 async function areFree(ports: readonly number[]): Promise<boolean> {
   const held = await Promise.allSettled(ports.map(listenOn));
-  await Promise.all(held.map((result) => (result.status === 'fulfilled' ? result.value.close() : undefined)));
+  for (const result of held) if (result.status === 'fulfilled') await result.value.close();
   return held.every((result) => result.status === 'fulfilled');
 }
 

@@ -66,7 +66,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     log(reader === 'pcsc' ? 'PC/SC service with a virtual reader' : 'simulated reader');
     const virtualReader = reader === 'pcsc' ? await startVirtualReader({ folder: join(folder, 'reader') }) : null;
     if (virtualReader !== null) closers.push(() => virtualReader.stop());
-    const onJournal = events.onJournal;
+    const onJournal = (entry: JournalEntry): void => events.onJournal(entry);
     const port = portOf(virtualReader, world);
     const openCard = (name: string): Promise<SimulatedCard> => openSimulatedCard({ folder: world.folder, name, port, onJournal });
     const card = await openCard('card');

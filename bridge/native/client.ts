@@ -3,7 +3,7 @@ import { MAX_BATCH_COMMANDS, isShortCommand, type CardCommand } from '#protocol/
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { asFailure, Failure, isFailureCode } from '#protocol/failure.ts';
 import { TransmitFailure, type CardChannel } from '../card-channel.ts';
-import { ConnectResult, DisconnectResult, HelloResult, MAX_TRANSMIT_MS, NATIVE_HOST_NAME, NATIVE_PROTOCOL_VERSION, TransmitResult, WatchResult, type ReaderInfo, type ReaderList } from './messages.ts';
+import { ConnectResult, DisconnectResult, HelloResult, MAX_TRANSMIT_MS, NATIVE_HOST_NAME, NATIVE_PROTOCOL_VERSION, TransmitResult, ReaderList, type ReaderInfo } from './messages.ts';
 import { HostPort, type NativePort } from './port.ts';
 
 export { NATIVE_HOST_NAME };
@@ -91,7 +91,7 @@ class OpenHost implements NativeHost {
     }
     this.version = hello.version;
     this.platform = hello.platform;
-    this.#update(await this.#port.request({ op: 'watch' }, WatchResult, ANSWER_LIMIT_MS, signal));
+    this.#update(await this.#port.request({ op: 'watch' }, ReaderList, ANSWER_LIMIT_MS, signal));
   }
 
   onReaders(callback: (readers: readonly ReaderInfo[]) => void): () => void {

@@ -30,7 +30,7 @@ const ReaderInfo = v.strictObject({
 });
 export type ReaderInfo = v.InferOutput<typeof ReaderInfo>;
 
-const ReaderList = v.strictObject({
+export const ReaderList = v.strictObject({
   readers: v.pipe(v.array(ReaderInfo), v.maxLength(MAX_READERS)),
   /** Why there may be no readers at all: `reader/no-service` or `reader/failed`. */
   problem: v.optional(Code),
@@ -64,7 +64,6 @@ export const HelloResult = v.strictObject({
   backends: v.pipe(v.array(v.picklist(['pcsc', 'sim'])), v.maxLength(4)),
 });
 export type HelloResult = v.InferOutput<typeof HelloResult>;
-export const WatchResult = ReaderList;
 export const ConnectResult = v.strictObject({ channel: ChannelId, atr: Atr });
 export const TransmitResult = v.strictObject({ responses: Responses });
 export const DisconnectResult = v.strictObject({});

@@ -1,6 +1,5 @@
 /** A server's configuration: one strict JSON file, named by `--config`; every mistake is named at once, and no secret travels by environment or command line. */
 import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 
 /** A configuration that cannot be used; the message is for the person who wrote it. */
@@ -45,9 +44,4 @@ function describeIssue(issue: v.BaseIssue<unknown>): string {
   if (issue.expected === 'never') return 'unknown setting';
   if (issue.received === 'undefined') return `missing (expected ${issue.expected ?? 'a value'})`;
   return issue.type === 'check' ? issue.message : `expected ${issue.expected ?? 'another value'}`;
-}
-
-/** A path of the configuration, relative to the file that names it. */
-export function besideConfig(configPath: string, path: string): string {
-  return resolve(dirname(configPath), path);
 }
