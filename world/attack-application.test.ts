@@ -136,9 +136,13 @@ describe('a settlement that leads the dialog astray', () => {
   });
 
   it('without end', async () => {
-    const endless = async (answer: Jws, _nth: number, { request }: Carried): Promise<Jws> =>
-      bodyOf(answer)['phase'] === undefined ? signMessage(cardDialog, { ...(bodyOf(lastDialog) as { paymentId: string; nonce: string }), previous: await digestOf(request), phase: 'read', commands: [{ apdu: '9060000000', expect: '91AF' }] }, own()) : (lastDialog = answer);
-    let lastDialog = '';
+    let last: Jws = '';
+    const endless = async (answer: Jws, _nth: number, { request }: Carried): Promise<Jws> => {
+      const { phase } = bodyOf(answer);
+      if (phase !== undefined) return (last = answer);
+      const { paymentId, nonce } = bodyOf(last) as { paymentId: string; nonce: string };
+      return signMessage(cardDialog, { paymentId, nonce, previous: await digestOf(request), phase: 'read', commands: [{ apdu: '9060000000', expect: '91AF' }] }, own());
+    };
     expect(await payWhere(endless)).toMatch(/^settlement\/mismatch/);
     nothingWasShownNorTaken();
   });
