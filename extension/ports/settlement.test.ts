@@ -53,7 +53,7 @@ test.each([
   ['an answer without end', answer(200, 'application/jose', 'A'.repeat(40_000))],
   ['a broken connection', (request: IncomingMessage) => request.socket.destroy()],
 ])('unreachable: %s', async (_, listener) => {
-  const origin = await serve(listener as RequestListener);
+  const origin = await serve(listener);
   await expect(createSettlement(origin, fetch).requestPayment('a')).rejects.toEqual(unreachable);
 });
 
