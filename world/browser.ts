@@ -30,6 +30,8 @@ export interface BrowserOptions {
   readonly headless?: boolean;
   readonly viewport?: { readonly width: number; readonly height: number } | null;
   readonly colorScheme?: 'light' | 'dark';
+  /** More of Chromium's own options, for example to reach a server by a detour. */
+  readonly browserArguments?: readonly string[];
 }
 
 export interface Browser {
@@ -70,7 +72,7 @@ export async function startBrowser(options: BrowserOptions): Promise<Browser> {
     headless,
     colorScheme,
     viewport: options.viewport === undefined ? { width: 1100, height: 800 } : options.viewport,
-    args: [...QUIET, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), `--load-extension=${extensionDir}`, `--disable-extensions-except=${extensionDir}`],
+    args: [...QUIET, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), `--load-extension=${extensionDir}`, `--disable-extensions-except=${extensionDir}`, ...(options.browserArguments ?? [])],
     // LANGUAGE switches the extension's messages, the interface and Intl together.
     env: { ...definedOnly(process.env), ...profile.environment, ...environment, LANGUAGE: language, LANG: locale },
   });

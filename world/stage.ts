@@ -28,6 +28,10 @@ export interface Stage {
   readonly card: SimulatedCard;
   readonly extension: ExtensionBuild;
   readonly hostBundle: string;
+  /** The one-time code that came with the issued card; used up once a browser is enrolled. */
+  readonly enrolmentCode: string;
+  /** What a PC/SC client of this stage's reader needs in its environment. */
+  readonly readerEnvironment: Readonly<Record<string, string>>;
   /** What all parties but the browser have told since the last `forget`. */
   readonly journal: readonly JournalEntry[];
   readonly signatures: readonly Signature[];
@@ -79,7 +83,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       for (const browser of browsers) await browser.close();
     });
     return {
-      world, card, extension, hostBundle, journal, signatures, openCard, issue, close,
+      world, card, extension, hostBundle, enrolmentCode: code, readerEnvironment: virtualReader?.environment ?? {}, journal, signatures, openCard, issue, close,
       forget: () => {
         journal.length = 0;
         signatures.length = 0;
