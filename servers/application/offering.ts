@@ -7,7 +7,7 @@ import type { CardReading } from '../shared/apis/security.ts';
 import { MIN_BILL_REST_MS, type VerifiedPaymentRequest } from '../shared/payment-request.ts';
 import type { Exchange } from './exchange.ts';
 import type { ApplicationParts } from './parts.ts';
-import type { Intent } from './store.ts';
+import type { ApplicationStore, Intent } from './store.ts';
 
 interface Answer {
   readonly digest: string;
@@ -49,7 +49,7 @@ export function createOffering({ store, security, signer, now, random }: Applica
         writtenAt,
       };
       const written = await store.writeIntent(intent);
-      if (written === 'bill-taken') throw new Failure('bill/in-progress');
+      if (written === 'bill-taken') throw new Failure((await isPaid(store, shopId, billId)) ? 'bill/already-paid' : 'bill/in-progress');
       if (written === 'card-taken') throw new Failure('card/unresolved');
       const body = {
         paymentId,
@@ -68,4 +68,9 @@ export function createOffering({ store, security, signer, now, random }: Applica
       return { intent, statement: await signMessage(statement, body, signer) };
     },
   };
+}
+
+/** Perhaps only since this very reading, which found an earlier attempt debited. */
+async function isPaid(store: ApplicationStore, shopId: string, billId: string): Promise<boolean> {
+  return (await store.attemptsFor(shopId, billId)).some(({ state }) => state === 'DONE');
 }
