@@ -4,6 +4,7 @@ import { cardDialog } from '#protocol/messages/card-dialog.ts';
 import { failureNotice } from '#protocol/messages/failure-notice.ts';
 import { notice } from '#protocol/messages/notice.ts';
 import { statement } from '#protocol/messages/statement.ts';
+import type { Outcome } from '#protocol/parties.ts';
 import { digestOf, signMessage, type Jws, type Signer } from '#protocol/signed.ts';
 import { createInProcessPki } from './in-process-pki.ts';
 import { assertConserved } from './in-process-audit.ts';
@@ -28,10 +29,13 @@ beforeEach(async () => {
 afterEach(() => assertConserved(world));
 
 /** The settlement with the answers of some rounds changed by whoever sits there. */
+let outcome: Outcome | undefined;
 async function payWhere(change: (answer: Jws, nth: number, round: Carried) => Jws | Promise<Jws>): Promise<string> {
   const settlement = carriedSettlement(world.settlement(), async (round, send, nth) => change(await send(), nth, round));
   const counting = { agreeToDebit: () => { asked += 1; return Promise.resolve({ agreed: true, shown: '' }); } };
-  return (await tryToPay(world, { settlement }, counting)).said;
+  const paid = await tryToPay(world, { settlement }, counting);
+  outcome = paid.outcome;
+  return paid.said;
 }
 const own = (): Signer => world.applicationParts.signer;
 const inRound = (nth: number, change: (answer: Jws) => Jws | Promise<Jws>) => payWhere((answer, at) => (at === nth ? change(answer) : answer));
@@ -158,6 +162,9 @@ describe('after the debit', () => {
   // The card was debited: whatever is said then, the outcome is what an authenticated reading proves.
   it.each(Object.keys(notice.schema.entries).filter((field) => field !== 'at'))('a completed notice with another %s is not believed; a reading proves the payment', async (field) => {
     expect(await inRound(4, (answer) => resigned(answer, { [field]: field === 'outcome' ? 'not-paid' : otherwise(bodyOf(answer)[field]) }, own()))).toBe('paid');
+    // The receipt is the notice that the reading brought, not the one that lied.
+    const settled = await world.store.find(world.operationIds.at(-1) ?? '');
+    expect(outcome).toMatchObject({ kind: 'paid', notice: settled?.notice });
     expect(world.card.balanceMinor()).toBe(before - ORDER_TOTAL_MINOR);
   });
 

@@ -48,6 +48,7 @@ describe('a payment that the application server alone wants', () => {
     const said = async (changes: Record<string, unknown>, by: Signer) => codeOf(async () => world.security.openPayment({ paymentId: paymentId(), request: await resigned(request, { bill: await resigned(jws, changes, by) }, signer) }));
     expect(await said({}, other.signer)).toBe('bill/origin');
     expect(await said({ shopId: 'other' }, other.signer)).toBe('bill/origin');
+    expect(await said({ shopId: 'other' }, world.shop.signer)).toBe('bill/origin');
     expect(await said({ origin: 'https://other.localhost' }, world.shop.signer)).toBe('bill/origin');
     expect(await said({ payer: 'D'.repeat(43) }, world.shop.signer)).toBe('bill/payer');
     expect(await said({ currency: 'EUR' }, world.shop.signer)).toBe('card/unsupported');

@@ -1,9 +1,11 @@
 /** More than one at a time: one card in two payments, two cards for one bill, sessions that supersede each other, a card that comes back late. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createGatedCard } from '#bridge/gated-card.ts';
+import { openContact } from '#protocol/card-contact.ts';
 import { Failure } from '#protocol/failure.ts';
 import { resolve } from '#protocol/resolve.ts';
 import type { Settlement } from '#protocol/parties.ts';
+import { relayDialog } from '#protocol/settling.ts';
 import type { Jws } from '#protocol/signed.ts';
 import { endOverdue } from '#servers/application/expiry.ts';
 import { assertConserved } from './in-process-audit.ts';
@@ -84,7 +86,46 @@ describe('one card, two payments at once', () => {
   });
 });
 
+describe('an INTENT that is written while another request begins', () => {
+  it('by another process is not decided by this one\'s reading, and its SPC never leaves (payment-rules 3, 4)', async () => {
+    const unresolvedOf = world.store.unresolvedOf.bind(world.store);
+    let first = true;
+    Object.assign(world.store, {
+      unresolvedOf: async (cardId: string) => {
+        const found = await unresolvedOf(cardId);
+        if (first) {
+          first = false;
+          const loaded = await lastOperation();
+          const written = await world.store.writeIntent({ ...loaded!, kind: 'pay', paymentId: crypto.randomUUID(), operationId: 'AAAAAAAAAAAAAAAA', bill: { shopId: 'hanamaru', billId: 'elsewhere', billDigest: 'D'.repeat(43), expiresAt: loaded!.writtenAt } });
+          expect(written).toBe('written');
+        }
+        return found;
+      },
+    });
+    const { said } = await tryToPay(world);
+    expect(said).toBe('card/unresolved at ST14');
+    // The PC had the card read at once, so nothing is blocked.
+    expect((await lastOperation())?.state).toBe('ABORTED');
+    expect(world.card.balanceMinor()).toBe(10_000n);
+    expect((await tryToPay(world)).said).toBe('paid');
+    await assertConserved(world);
+  });
+});
+
 describe('one bill', () => {
+  it('that was paid with this card unheard is found paid when it comes again, not in progress', async () => {
+    const settlement = losingSettlement(world, (nth) => (nth >= 4 ? 'request-lost' : 'carried'));
+    expect((await tryToPay(world, { settlement })).said).toMatch(/^unknown/);
+    const opened = createGatedCard(world.card.open(), new AbortController().signal);
+    const { cardChallenge } = await openContact(opened, 1);
+    const request = await resigned(settlement.carried[0]!.request, { cardChallenge, paymentNonce: 'p'.repeat(22) }, world.customer.identity.signer);
+    const first = { request, answer: await world.settlement().requestPayment(request) };
+    const dialog = relayDialog(world.settlement(), first, { contact: { card: opened, cardId: world.card.cardId, cardChallenge }, nonce: 'p'.repeat(22) }, world.customer.identity, () => undefined);
+    expect(bodyOf((await dialog).answer)).toMatchObject({ code: 'bill/already-paid', step: 'ST14' });
+    expect(world.card.balanceMinor()).toBe(10_000n - ORDER_TOTAL_MINOR);
+    await assertConserved(world);
+  });
+
   it('two cards of two customers: the other is not the payer', async () => {
     const other = await world.newCustomer('04FFFFFFFFFF41', 5_000n);
     const settlement = recordedSettlement(world);

@@ -5,7 +5,7 @@ import { Failure, type FailureCode } from '#protocol/failure.ts';
 import { resolve } from '#protocol/resolve.ts';
 import { assertConserved } from './in-process-audit.ts';
 import type { Fate, InProcessCard } from './in-process-card.ts';
-import { createInProcessWorld, ORDER_TOTAL_MINOR, readerWith, type InProcessWorld } from './in-process.ts';
+import { createInProcessWorld, ORDER_TOTAL_MINOR, type InProcessWorld } from './in-process.ts';
 import { losingSettlement, tryToPay } from './payment.fixture.ts';
 
 const COMMIT = 0xc7;
@@ -108,17 +108,37 @@ describe('the card is lifted', () => {
     await endsResolved(said);
   });
 
-  it('and another one is put down: the payment waits for the first, and the other is not touched', async () => {
+  it('while its statement waits, and another one is put down: the first is asked for, and the other is not spoken to', async () => {
     const other = await world.newCustomer('04FFFFFFFFFF11', 5_000n);
-    const cards = [world.card, other.card];
-    liftOnce(world.card, 9, 'lift-after');
     other.card.commands.length = 0;
-    const reader = { awaitCard: () => readerWith(cards.shift() ?? world.card).awaitCard() };
+    const cards = [world.card, other.card, world.card];
+    const opened: ReturnType<typeof createGatedCard>[] = [];
+    const reader = { awaitCard: () => { const card = createGatedCard(cards.shift()!.open(), new AbortController().signal); opened.push(card); return Promise.resolve(card); } };
     const asked: (string | undefined)[] = [];
-    const { said } = await tryToPay(world, { reader }, { askForCard: (again) => void asked.push(again?.code) });
-    // Before an INTENT names a card, any card of the customer's may be used; this one is somebody else's.
-    expect(asked.slice(0, 2)).toEqual([undefined, 'card/removed']);
+    let questions = 0;
+    const { said } = await tryToPay(world, { reader }, {
+      askForCard: (again) => void asked.push(again?.code),
+      agreeToDebit: () => {
+        if (++questions > 1) return Promise.resolve({ agreed: true, shown: '' });
+        queueMicrotask(() => opened[0]!.reportLost(failureOf('card/removed')));
+        return new Promise(() => undefined);
+      },
+    });
+    expect([said, asked]).toEqual(['paid', [undefined, 'card/removed', 'card/changed']]);
+    // Selected, named and asked for a challenge, which holds no secret; nothing more.
+    expect(other.card.commands).toHaveLength(5);
     expect(other.card.balanceMinor()).toBe(5_000n);
+    await endsResolved(said);
+  });
+
+  it('never, but the customer thinks for longer than a statement lives: the question comes again with a new one', async () => {
+    let questions = 0;
+    const agreeToDebit = () => {
+      if (++questions === 1) world.clock.advance(121_000);
+      return Promise.resolve({ agreed: true, shown: '' });
+    };
+    const { said } = await tryToPay(world, {}, { agreeToDebit });
+    expect([said, questions]).toEqual(['paid', 2]);
     await endsResolved(said);
   });
 });
