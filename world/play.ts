@@ -82,7 +82,7 @@ async function takePicture(window: Page, screen: ScreenKind, folder: string): Pr
 }
 
 /** POSTs of a payment; the handshake before ST7 is no round. */
-function countRounds(browser: Browser, applicationOrigin: string): () => number {
+export function countRounds(browser: Browser, applicationOrigin: string): () => number {
   let count = 0;
   browser.context.on('request', (request) => {
     if (request.method() === 'POST' && request.url().startsWith(`${applicationOrigin}/v1/`)) count += 1;

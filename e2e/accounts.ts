@@ -1,0 +1,86 @@
+/** The closing of the accounts, after everything that moved money: card, settlement's books and shops hold the same to be true. */
+import pg from 'pg';
+import type { SimulatedCard } from '#world/simulated-card.ts';
+import type { World } from '#world/world.ts';
+
+export interface BookedOperation {
+  readonly paymentId: string;
+  readonly kind: 'pay' | 'load' | 'refund' | 'issue';
+  readonly state: 'INTENT' | 'DONE' | 'ABORTED' | 'EXPIRED' | 'CLOSED' | 'REFUND_DUE';
+  readonly cardId: string;
+  readonly amountMinor: bigint;
+  readonly shopId: string | null;
+  readonly billId: string | null;
+}
+
+/** All operations in the settlement's books, oldest first, as an auditor reads them. */
+export async function readOperations(world: World): Promise<BookedOperation[]> {
+  const rows = await query(world, 'kessai_application', 'select payment_id, kind, state, card_id, amount_minor, shop_id, bill_id from card_operations order by position');
+  return rows.map((row) => ({
+    paymentId: row['payment_id'] as string,
+    kind: row['kind'] as BookedOperation['kind'],
+    state: row['state'] as BookedOperation['state'],
+    cardId: row['card_id'] as string,
+    amountMinor: BigInt(row['amount_minor'] as string),
+    shopId: row['shop_id'] as string | null,
+    billId: row['bill_id'] as string | null,
+  }));
+}
+
+/** Everything that does not add up, in words; empty when all is well. Shops hear of a payment a moment later than the books. */
+export async function wrongInAccounts(world: World, cards: readonly SimulatedCard[]): Promise<string[]> {
+  const operations = await readOperations(world);
+  return [...wrongOnCards(operations, cards), ...(await wrongInLedger(world, cards)), ...(await wrongInShops(world, operations))];
+}
+
+function wrongOnCards(operations: readonly BookedOperation[], cards: readonly SimulatedCard[]): string[] {
+  return cards.flatMap((card) => {
+    const ours = operations.filter(({ cardId }) => cardId === card.cardId);
+    const open = ours.filter(({ state }) => state === 'INTENT' || state === 'EXPIRED');
+    const loadedMinor = sum(ours.filter(({ kind, state }) => kind === 'load' && state === 'DONE'));
+    const paidMinor = sum(ours.filter(({ kind, state }) => kind === 'pay' && state === 'DONE'));
+    const balanceMinor = card.balanceMinor();
+    return [
+      ...open.map(({ paymentId, state }) => `${paymentId} is unresolved (${state})`),
+      ...(loadedMinor - paidMinor === balanceMinor ? [] : [`card ${card.cardId} holds ${balanceMinor}; ${loadedMinor} was loaded, ${paidMinor} paid`]),
+    ];
+  });
+}
+
+async function wrongInLedger(world: World, cards: readonly SimulatedCard[]): Promise<string[]> {
+  const rows = await query(
+    world,
+    'kessai_application',
+    `select coalesce(sum(case when credit_account = 'cards' then amount_minor else 0 end) - sum(case when debit_account = 'cards' then amount_minor else 0 end), 0) as held from transfers`,
+  );
+  const ledgerMinor = BigInt(rows[0]?.['held'] as string);
+  const heldMinor = cards.reduce((total, card) => total + card.balanceMinor(), 0n);
+  return ledgerMinor === heldMinor ? [] : [`the ledger has ${ledgerMinor} on cards, the cards hold ${heldMinor}`];
+}
+
+async function wrongInShops(world: World, operations: readonly BookedOperation[]): Promise<string[]> {
+  const wrong: string[] = [];
+  for (const { shopId } of world.shops) {
+    const bills = await query(world, shopId === 'hanamaru' ? 'kessai_shop' : `kessai_shop_${shopId}`, 'select bill_id, outcome from bills');
+    const done = new Set(operations.filter((operation) => operation.shopId === shopId && operation.state === 'DONE').map(({ billId }) => billId));
+    for (const row of bills) {
+      const [billId, outcome] = [row['bill_id'] as string, row['outcome'] as string | null];
+      if ((outcome === 'paid') !== done.has(billId)) wrong.push(`${shopId} holds bill ${billId} for ${outcome ?? 'open'}, the books ${done.has(billId) ? 'paid' : 'not paid'}`);
+    }
+  }
+  return wrong;
+}
+
+function sum(operations: readonly BookedOperation[]): bigint {
+  return operations.reduce((total, { amountMinor }) => total + amountMinor, 0n);
+}
+
+async function query(world: World, database: string, text: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: world.postgres.url(database), connectionTimeoutMillis: 10_000, query_timeout: 10_000 });
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
