@@ -18,6 +18,7 @@ export interface LinkPort {
 
 /** The way to the page that asked; once it is closed, the page has gone and nothing reaches it any more. */
 export interface PageLink {
+  readonly isOpen: boolean;
   carry(endpoint: Endpoint, message: Jws): Promise<Jws>;
   /** What the page is told if this window goes away from here on. */
   setProvisional(receipt: Receipt | null): void;
@@ -42,6 +43,9 @@ export function openPageLink(port: LinkPort): PageLink {
   };
 
   return {
+    get isOpen() {
+      return open;
+    },
     carry: async (endpoint, message) => {
       const exchange = ++last;
       const answer = await new Promise<string | null>((resolve) => {

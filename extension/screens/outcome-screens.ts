@@ -89,7 +89,8 @@ export function unknownScreen(screen: Of<'unknown'>): HTMLElement {
     body: [
       outcomeMark('unknown'),
       heading(t('unknownHeading')),
-      failure === null || failure === reader.problem ? null : h('p', { class: 'explanation', 'data-testid': 'again' }, failureText(failure)),
+      // That the card has gone is what the next line asks to change.
+      failure === null || failure === reader.problem || failure === 'card/removed' ? null : h('p', { class: 'explanation', 'data-testid': 'again' }, failureText(failure)),
       h('p', { class: 'explanation strong' }, cardInvitation(reader)),
       ...readerPart(screen),
       h('p', { class: 'explanation' }, t('unknownIfNot')),

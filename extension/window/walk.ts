@@ -47,7 +47,6 @@ const WORTH_RETRYING: readonly FailureCode[] = [
   'settlement/busy',
   'settlement/session',
   'shop/unreachable',
-  'customer/not-enrolled',
   'customer/card-not-linked',
   'card/absent',
   'card/removed',
@@ -169,7 +168,7 @@ async function concludeFailure(parts: WindowParts, failure: Failure, screens: Pa
   }
   if (open !== undefined) await memory.removeOpenPayment(open.paymentId);
   const stopped = failure.code === 'payment/aborted';
-  if (!stopped && WORTH_RETRYING.includes(failure.code)) {
+  if (!stopped && link.isOpen && WORTH_RETRYING.includes(failure.code)) {
     return new Promise((resolve) => {
       const retry = (): void => {
         parts.watch.retry();
