@@ -46,6 +46,7 @@ export async function playPayment(stage: Stage, { readBalance, pictures, log = (
     const page = await fillCart(browser, shop.origin, CART);
     await page.evaluate(() => scrollTo(0, 0));
     await page.screenshot({ path: join(pictures, '1-shop.png') });
+    const amountMinor = await amountOnPage(page);
     const balanceBeforeMinor = card.balanceMinor();
     const rounds = countRounds(browser, world.origins.application);
     stage.forget();
@@ -54,7 +55,6 @@ export async function playPayment(stage: Stage, { readBalance, pictures, log = (
     const kind = await agreeToAll(window, (screen) => takePicture(window, screen, pictures));
     if (kind !== 'paid') log(await window.locator('main').innerText());
     const { journal, tally } = await browser.journal();
-    const amountMinor = BigInt((await amountOnPage(page)) ?? 0);
     const isShopPaid = kind === 'paid' && (await receiptSaysPaid(page, window));
     const everything = [...stage.journal, ...journal].sort((a, b) => a.at - b.at);
     const balanceAfterMinor = card.balanceMinor();
@@ -90,8 +90,10 @@ export function countRounds(browser: Browser, applicationOrigin: string): () => 
   return () => count;
 }
 
-async function amountOnPage(page: Page): Promise<string | null> {
-  return page.evaluate(() => document.querySelector('#total')?.textContent.replaceAll(/[^0-9]/g, '') ?? null);
+/** The cart's total, before the page goes on to the receipt; JPY has no minor units. */
+async function amountOnPage(page: Page): Promise<bigint> {
+  const total = await page.locator('#total').innerText();
+  return BigInt(total.replaceAll(/[^0-9]/g, ''));
 }
 
 /** The receipt page changes by itself when the settlement's notice arrives. */
