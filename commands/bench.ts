@@ -1,0 +1,134 @@
+/** bench: measures what customers wait for, as ratios within one run on this machine; the world it measures is new and goes away afterwards. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { Argument, Command, CommanderError, InvalidArgumentError } from 'commander';
+import { asFailure, FAILURES } from '#protocol/failure.ts';
+import { openStage, type Stage } from '#world/stage.ts';
+import { measureChain, type ChainFigures } from '../bench/chain.ts';
+import { MAX_RUNS, measurePayments, OPENING_BALANCE_MINOR, type PaymentFigures, type PaymentReport } from '../bench/payment.ts';
+import type { Summary } from '../bench/statistics.ts';
+import { prepareMachine } from './prepare.ts';
+
+const EXIT = { measured: 0, failure: 1, usage: 2 } as const;
+const KINDS = ['chain', 'payment'] as const;
+type Kind = (typeof KINDS)[number];
+const DEFAULT_RUNS: Record<Kind, number> = { chain: 800, payment: 10 };
+
+interface BenchOptions {
+  readonly runs?: number;
+  readonly json?: true;
+}
+
+function commandLine(): Command {
+  return new Command('bench')
+    .description('Measures on this machine. chain: a command from the extension to the card over real PC/SC, beside libpcsclite alone. payment: machine time from consent (ST7) to outcome (ST20).')
+    .addArgument(new Argument('<kind>', 'what to measure').choices(KINDS))
+    .option('--runs <count>', `commands or payments (default: chain ${DEFAULT_RUNS.chain}, payment ${DEFAULT_RUNS.payment}, at most ${Math.floor(MAX_RUNS)})`, parseRuns)
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', '\nProgress goes to standard error. What is measured and how: docs/figures.md. Exit code 1: failure, 2: wrong usage or missing packages.')
+    .exitOverride();
+}
+
+function parseRuns(text: string): number {
+  if (!/^[1-9][0-9]{0,4}$/.test(text)) throw new InvalidArgumentError('It is a whole number from 1 to 99999.');
+  return Number(text);
+}
+
+async function measure(kind: Kind, runs: number, isJson: boolean): Promise<void> {
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  const folder = await mkdtemp(join(tmpdir(), 'kessai-bench-'));
+  try {
+    const stage = await openStage({ folder, reader: 'pcsc', openingBalanceMinor: OPENING_BALANCE_MINOR, log: say });
+    try {
+      const report = await (kind === 'chain' ? chainReport : paymentReport)(stage, runs, say);
+      process.stdout.write(isJson ? `${JSON.stringify({ bench: kind, ...machine(), ...report.figures })}\n` : `${report.text}\n`);
+    } finally {
+      await stage.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function machine(): object {
+  const [first] = cpus();
+  return { at: new Date().toISOString(), machine: { processor: first?.model ?? '', cores: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), system: `${process.platform} ${release()}`, node: process.version } };
+}
+
+interface Report {
+  readonly figures: object;
+  readonly text: string;
+}
+
+async function chainReport(stage: Stage, runs: number, say: (line: string) => void): Promise<Report> {
+  const figures: ChainFigures = await measureChain(stage, runs, say);
+  const { pageToCard, direct, ratio, ratioOfEachBlock, windowToShopPage, sumOfMediansMs } = figures;
+  const text = [
+    `Command ${figures.command} (GetVersion), in milliseconds:`,
+    row('extension page to card and back', pageToCard),
+    row('libpcsclite alone, this process', direct),
+    `  ratio of the medians ${ratio.toFixed(2)} (blocks ${ratioOfEachBlock.map((value) => value.toFixed(2)).join(', ')})`,
+    row("payment window to shop's page and back", windowToShopPage),
+    `  sum of the first and the last median ${sumOfMediansMs.toFixed(2)}`,
+  ].join('\n');
+  return { figures, text };
+}
+
+async function paymentReport(stage: Stage, runs: number, say: (line: string) => void): Promise<Report> {
+  const figures: PaymentReport = await measurePayments(stage, runs, say);
+  const describe = ({ roundTripMs, payments, rounds, machine: whole, connect, connectAfterConsent, inRounds, shareOfConnectAfterConsent, shareOfRounds }: PaymentFigures): string[] => [
+    `${roundTripMs} ms round trip, ${payments} payments, ${rounds} rounds each:`,
+    row('consent (ST7) to outcome (ST20)', whole),
+    row('  TCP and TLS, while the bill is read', connect),
+    row('  of the connection, after the consent', connectAfterConsent),
+    row('  in the rounds: network and servers', inRounds),
+    `  waiting for the connection is ${(100 * shareOfConnectAfterConsent).toFixed(0)} % of it, the rounds ${(100 * shareOfRounds).toFixed(0)} %`,
+  ];
+  const text = [
+    ...describe(figures.near),
+    ...describe(figures.far),
+    `Ratio of the medians ${figures.ratio.toFixed(2)}; the distance adds ${figures.addedMs.toFixed(0)} ms, where ${figures.leastAddedMs} ms is the least.`,
+  ].join('\n');
+  return { figures, text };
+}
+
+function row(name: string, { medianMs, p99Ms, quartilesMs: [low, high], minMs, maxMs }: Summary): string {
+  const [middle, tail, ...spread] = [medianMs, p99Ms, low, high, minMs, maxMs].map((ms) => ms.toFixed(2));
+  return `  ${name.padEnd(40)} median ${middle ?? ''}, p99 ${tail ?? ''}, half of them ${spread.slice(0, 2).join(' to ')}, all ${spread.slice(2).join(' to ')}`;
+}
+
+async function run(kind: Kind, { runs = DEFAULT_RUNS[kind], json }: BenchOptions): Promise<number> {
+  if (kind === 'payment' && runs > MAX_RUNS) {
+    process.stderr.write(`bench: the card's money is enough for ${Math.floor(MAX_RUNS)} payments at each distance.\n`);
+    return EXIT.usage;
+  }
+  const preparation = await prepareMachine({ needs: ['browser', 'pcsc'], log: (line) => process.stderr.write(`${line}\n`) });
+  if (preparation.command !== null) {
+    process.stderr.write(`Some packages are missing. Install them with:\n  ${preparation.command}\n`);
+    return EXIT.usage;
+  }
+  await measure(kind, runs, json === true);
+  return EXIT.measured;
+}
+
+async function main(): Promise<number> {
+  const program = commandLine();
+  try {
+    program.parse();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? 0 : EXIT.usage;
+  }
+  try {
+    const [kind] = program.processedArgs as [Kind];
+    return await run(kind, program.opts<BenchOptions>());
+  } catch (error) {
+    const failure = asFailure(error);
+    process.stderr.write(`bench: ${failure.code === 'internal/bug' ? String(error) : FAILURES[failure.code].text}\n`);
+    return EXIT.failure;
+  }
+}
+
+// A browser or native library may keep a handle: everything is closed by now.
+process.exit(await main());
