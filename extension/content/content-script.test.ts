@@ -18,7 +18,7 @@ interface Port {
 }
 
 /** A page with our content script (unless left out) and the shop's script, a background and a payment window that the test plays. */
-async function openPage({ version = '0.1.0' as string | null, extension = true, active = true } = {}) {
+async function openPage({ version = '0.1.0', extension = true, active = true }: { version?: string | null; extension?: boolean; active?: boolean } = {}) {
   vi.resetModules();
   const listeners = new Set<(event: unknown) => void>();
   const posted: unknown[] = [];

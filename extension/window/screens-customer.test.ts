@@ -104,7 +104,7 @@ test('what was shown is put down in words: shop, origin, sums and the button', a
 });
 
 test('when the card is asked for again nothing is open any more', async () => {
-  const { customer, screens, memory, opened, watch } = createParts();
+  const { customer, screens, memory, opened, watch, ...payment } = createParts();
   customer.showBill(bill);
   customer.askForCard(null);
   const agreed = customer.agreeToDebit(debit);
@@ -113,6 +113,7 @@ test('when the card is asked for again nothing is open any more', async () => {
   customer.askForCard(new Failure('card/silent'));
   expect(last(screens, 'card').again).toBe('card/silent');
   expect(opened.at(-1)).toBeUndefined();
+  expect(payment.openPayment()).toBeUndefined();
   expect(watch.holdPresentCard).toHaveBeenCalledOnce();
   await vi.waitFor(async () => expect(await memory.openPayments()).toEqual([]));
 });
