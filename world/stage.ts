@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { createPcscBackend } from '#bridge/host/pcsc/backend.ts';
 import { createSimBackend } from '#bridge/host/sim/backend.ts';
+import { load } from '#protocol/load.ts';
 import type { JournalEntry } from '#protocol/step.ts';
 import { startBrowser, type Browser, type BrowserOptions } from './browser.ts';
 import { buildExtension, buildNativeHost, type ExtensionBuild } from './build.ts';
 import { issueCard } from './card-issue.ts';
 import { enrol, isEnrolled } from './checkout.ts';
-import { openOperatorDesk } from './operator-desk.ts';
+import { openOperatorDesk, type OperatorDesk } from './operator-desk.ts';
 import { readText, writeWhole } from './pki-store.ts';
 import type { WorldEvents } from './server-process.ts';
 import { openSimulatedCard, type SimulatedCard } from './simulated-card.ts';
@@ -26,6 +27,8 @@ export interface StageOptions extends Pick<WorldOptions, 'folder' | 'merged' | '
 export interface Stage {
   readonly world: World;
   readonly card: SimulatedCard;
+  /** Where a card connects as a vpcd client. */
+  readonly readerPort: number;
   readonly extension: ExtensionBuild;
   readonly hostBundle: string;
   /** The one-time code that came with the issued card; used up once a browser is enrolled. */
@@ -78,12 +81,13 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     await card.insert();
     const issue = (balanceMinor: bigint): Promise<string> => issueOnReader(world, virtualReader, balanceMinor, log);
     const code = await ensureIssued(world, card, () => issue(openingBalanceMinor));
+    await ensureLoaded(world, virtualReader, card, openingBalanceMinor, log);
     const browsers = new Set<Browser>();
     closers.push(async () => {
       for (const browser of browsers) await browser.close();
     });
     return {
-      world, card, extension, hostBundle, enrolmentCode: code, readerEnvironment: virtualReader?.environment ?? {}, journal, signatures, openCard, issue, close,
+      world, card, readerPort: port, extension, hostBundle, enrolmentCode: code, readerEnvironment: virtualReader?.environment ?? {}, journal, signatures, openCard, issue, close,
       forget: () => {
         journal.length = 0;
         signatures.length = 0;
@@ -111,15 +115,27 @@ function portOf(virtualReader: VirtualReader | null, world: World): number {
   return port;
 }
 
-async function issueOnReader(world: World, virtualReader: VirtualReader | null, balanceMinor: bigint, log: (line: string) => void): Promise<string> {
+async function atDesk<T>(world: World, virtualReader: VirtualReader | null, act: (desk: OperatorDesk) => Promise<T>): Promise<T> {
   if (virtualReader !== null) Object.assign(process.env, virtualReader.environment); // libpcsclite reads it when it connects
   const desk = await openOperatorDesk(world.desk, virtualReader === null ? createSimBackend(world.ports.simReader) : createPcscBackend());
   try {
-    const { enrolmentCode } = await issueCard(desk, { currency: 'JPY', limitMinor: 50_000n, customerName: null, balanceMinor }, (line) => log(`card: ${line}`));
-    return enrolmentCode;
+    return await act(desk);
   } finally {
     await desk.close();
   }
+}
+
+async function issueOnReader(world: World, virtualReader: VirtualReader | null, balanceMinor: bigint, log: (line: string) => void): Promise<string> {
+  const { enrolmentCode } = await atDesk(world, virtualReader, (desk) => issueCard(desk, { currency: 'JPY', limitMinor: 50_000n, customerName: null, balanceMinor }, (line) => log(`card: ${line}`)));
+  return enrolmentCode;
+}
+
+/** A card that earlier starts have paid with is loaded again when less than half is left, by an order like any other. */
+async function ensureLoaded(world: World, virtualReader: VirtualReader | null, card: SimulatedCard, wantedMinor: bigint, log: (line: string) => void): Promise<void> {
+  const missingMinor = wantedMinor - card.balanceMinor();
+  if (2n * missingMinor <= wantedMinor) return;
+  log('card: loading again');
+  await atDesk(world, virtualReader, (desk) => desk.withCard(1, (contact, on) => load({ currency: 'JPY', amountMinor: missingMinor }, contact, on, desk.ports)));
 }
 
 /** Answers the one-time code that came with the card; a card of an earlier start keeps its own. */
