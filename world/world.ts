@@ -8,6 +8,7 @@ import { ensurePorts, type Ports } from './ports.ts';
 import { SERVER_DATABASES, startPostgres, type Postgres } from './postgres.ts';
 import { startServer, type ServerPlan, type ServerProcess, type WorldEvents } from './server-process.ts';
 import { settlementOrigins, settlementPlans, trustFiles, type ClientCertificates, type Origins } from './settlement.ts';
+import { holdWorld } from './world-lock.ts';
 import { shopPlan } from './shop-plan.ts';
 import { shopParameters, shopsOf, type ShopOfWorld } from './shops.ts';
 import { writeDeskSettings, type DeskSettings } from './desk-settings.ts';
@@ -42,8 +43,19 @@ export interface World {
   stop(): Promise<void>;
 }
 
-/** `interfaceProgram`: the built script that shops serve (ST5). */
+/** `interfaceProgram`: the built script that shops serve (ST5). Fails with WorldInUseError where another process runs a world in this folder. */
 export async function startWorld(options: WorldOptions, interfaceProgram: (deploymentFile: string) => Promise<string>): Promise<World> {
+  const letGo = await holdWorld(options.folder);
+  try {
+    const world = await startAll(options, interfaceProgram);
+    return { ...world, stop: () => world.stop().finally(letGo) };
+  } catch (error) {
+    letGo();
+    throw error;
+  }
+}
+
+async function startAll(options: WorldOptions, interfaceProgram: (deploymentFile: string) => Promise<string>): Promise<World> {
   const { merged = false, clientCertificates = 'required', secondShop = false, events, log = () => undefined } = options;
   const folder = resolve(options.folder);
   await mkdir(folder, { recursive: true, mode: 0o700 });

@@ -17,6 +17,8 @@ export interface NativeHostRegistration {
   /** The built `kessai-host.mjs`. */
   readonly bundlePath: string;
   readonly config: HostConfig;
+  /** Given to the host: a browser that somebody else starts does not pass on what a private PC/SC service needs. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Files that were written, manifests first; `unregisterNativeHost` takes them away again. */
@@ -44,13 +46,13 @@ export function userManifestFolders(home: string = homedir(), platform: NodeJS.P
 }
 
 export async function registerNativeHost(registration: NativeHostRegistration): Promise<RegisteredNativeHost> {
-  const { chromiumManifestFolders = [], firefoxManifestFolders = [], bundlePath, config } = registration;
+  const { chromiumManifestFolders = [], firefoxManifestFolders = [], bundlePath, config, environment = {} } = registration;
   const folder = resolve(registration.launcherFolder);
   await mkdir(folder, { recursive: true });
   const configPath = join(folder, 'kessai-host.json');
   await writeFile(configPath, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
   const launcher = join(folder, process.platform === 'win32' ? 'kessai-host.bat' : 'kessai-host.sh');
-  await writeFile(launcher, launcherText(resolve(bundlePath), configPath));
+  await writeFile(launcher, launcherText(resolve(bundlePath), configPath, { UV_THREADPOOL_SIZE: String(WORKER_THREADS), ...environment }));
   await chmod(launcher, 0o755);
   const common = { name: NATIVE_HOST_NAME, description: 'Kessai: reaches the card reader for the payment extension', path: launcher, type: 'stdio' };
   const manifests: string[] = [];
@@ -70,11 +72,13 @@ export async function unregisterNativeHost({ manifests, launcher, config }: Regi
 }
 
 /** The browser starts it with an environment of its own making: so Node's path is absolute, and nothing is looked up. */
-function launcherText(bundlePath: string, configPath: string): string {
+function launcherText(bundlePath: string, configPath: string, environment: Readonly<Record<string, string>>): string {
+  const settings = Object.entries(environment);
   if (process.platform === 'win32') {
-    return `@echo off\r\nset UV_THREADPOOL_SIZE=${WORKER_THREADS}\r\n"${process.execPath}" "${bundlePath}" --config "${configPath}" %*\r\n`;
+    return `@echo off\r\n${settings.map(([name, value]) => `set "${name}=${value}"\r\n`).join('')}"${process.execPath}" "${bundlePath}" --config "${configPath}" %*\r\n`;
   }
-  return `#!/bin/sh\nUV_THREADPOOL_SIZE=${WORKER_THREADS}\nexport UV_THREADPOOL_SIZE\nexec ${quote(process.execPath)} ${quote(bundlePath)} --config ${quote(configPath)} "$@"\n`;
+  const exports = settings.map(([name, value]) => `export ${name}=${quote(value)}\n`).join('');
+  return `#!/bin/sh\n${exports}exec ${quote(process.execPath)} ${quote(bundlePath)} --config ${quote(configPath)} "$@"\n`;
 }
 
 function quote(text: string): string {
