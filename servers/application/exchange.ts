@@ -6,7 +6,12 @@ import type { Intent, Operation } from './store.ts';
 
 /** Longer than a statement lives and a person reads. */
 const MAX_AGE_MS = 10 * 60_000;
-const MAX_EXCHANGES = 10_000;
+/** Under way at one time: a person reads for seconds, so this is some hundred payments a second. */
+const MAX_UNDER_WAY = 10_000;
+/** Ended ones answer a message that comes again; the oldest gives way, its PC then asks for a reading. */
+const MAX_FINISHED = 10_000;
+/** One nonce a payment, kept for longer than a bill lives. */
+const MAX_NONCES = 500_000;
 
 export type Purpose =
   | { readonly kind: 'payment'; readonly request: VerifiedPaymentRequest }
@@ -45,19 +50,24 @@ export interface Exchanges<E, A> {
    */
   take(paymentId: string, message: { readonly paymentId: string; readonly previous: string }): { readonly exchange: E; readonly awaiting: A };
   await(paymentId: string, awaiting: A): void;
+  /** The last message was answered for good: it may come again, but the exchange is not under way any more. */
+  finish(paymentId: string): void;
   close(paymentId: string): void;
   /** True once for each nonce while it is remembered. */
   isFresh(nonce: string): boolean;
 }
 
 export function createExchanges<E extends { readonly paymentId: string; readonly startedAt: number }, A extends { readonly previous: string }>(now: () => number): Exchanges<E, A> {
-  const held = new Map<string, Held<E, A>>();
+  const underWay = new Map<string, Held<E, A>>();
+  const finished = new Map<string, Held<E, A>>();
   const nonces = new Map<string, number>();
 
   const forgetOld = (): void => {
-    for (const [paymentId, { exchange }] of held) {
-      if (now() - exchange.startedAt <= MAX_AGE_MS) break; // insertion order is age order
-      held.delete(paymentId);
+    for (const held of [underWay, finished]) {
+      for (const [paymentId, { exchange }] of held) {
+        if (now() - exchange.startedAt <= MAX_AGE_MS) break; // insertion order is age order, or nearly
+        held.delete(paymentId);
+      }
     }
     for (const [nonce, seenAt] of nonces) {
       if (now() - seenAt <= 2 * MAX_AGE_MS) break;
@@ -67,7 +77,7 @@ export function createExchanges<E extends { readonly paymentId: string; readonly
 
   const found = (paymentId: string): Held<E, A> => {
     forgetOld();
-    const exchange = held.get(paymentId);
+    const exchange = underWay.get(paymentId) ?? finished.get(paymentId);
     if (exchange === undefined) throw new Failure('settlement/session', { detail: 'no such exchange' });
     return exchange;
   };
@@ -75,8 +85,8 @@ export function createExchanges<E extends { readonly paymentId: string; readonly
   return {
     open: (exchange, awaiting) => {
       forgetOld();
-      if (held.size >= MAX_EXCHANGES) throw new Failure('settlement/busy');
-      held.set(exchange.paymentId, { exchange, awaiting });
+      if (underWay.size >= MAX_UNDER_WAY) throw new Failure('settlement/busy');
+      underWay.set(exchange.paymentId, { exchange, awaiting });
     },
     find: (paymentId) => found(paymentId).exchange,
     take: (paymentId, message) => {
@@ -88,13 +98,24 @@ export function createExchanges<E extends { readonly paymentId: string; readonly
       return { exchange, awaiting };
     },
     await: (paymentId, awaiting) => {
-      const taken = held.get(paymentId);
+      const taken = underWay.get(paymentId) ?? finished.get(paymentId);
       if (taken !== undefined) taken.awaiting = awaiting;
     },
-    close: (paymentId) => void held.delete(paymentId),
+    finish: (paymentId) => {
+      const ended = underWay.get(paymentId);
+      if (ended === undefined) return;
+      underWay.delete(paymentId);
+      const [oldest] = finished.keys();
+      if (oldest !== undefined && finished.size >= MAX_FINISHED) finished.delete(oldest);
+      finished.set(paymentId, ended);
+    },
+    close: (paymentId) => {
+      underWay.delete(paymentId);
+      finished.delete(paymentId);
+    },
     isFresh: (nonce) => {
       forgetOld();
-      if (nonces.size >= 4 * MAX_EXCHANGES) throw new Failure('settlement/busy');
+      if (nonces.size >= MAX_NONCES) throw new Failure('settlement/busy');
       if (nonces.has(nonce)) return false;
       nonces.set(nonce, now());
       return true;

@@ -63,7 +63,11 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
     answerCard: async (paymentId, jws) => {
       const answer = await verifyMessage(cardAnswer, jws, byKnownSender(exchanges.find(paymentId).customer.payer), tally);
       const { exchange, awaiting } = exchanges.take(paymentId, answer.body);
-      const { said, next } = await goOn(workings, exchange, awaiting, answer);
+      const { said, next } = await goOn(workings, exchange, awaiting, answer).catch((thrown: unknown) => {
+        // The card's session is over with any failure: the PC begins anew.
+        exchanges.close(paymentId);
+        throw thrown;
+      });
       if (next === null) exchanges.close(paymentId);
       else exchanges.await(paymentId, next);
       return said;
@@ -81,7 +85,9 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
         // payment-rules 5: what is not proved is unknown, and only a reading decides.
         if (verdict.verdict === 'unproven') throw new Failure('card/unresolved', { detail: verdict.reason });
         const consent = await consentOrNull(message.body.consent, exchange, statement, tally);
-        return deciding.byNotice(intent, verdict, { statement, consent });
+        const notice = await deciding.byNotice(intent, verdict, { statement, consent });
+        exchanges.finish(paymentId);
+        return notice;
       }, paymentId);
     },
   };
