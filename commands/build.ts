@@ -1,10 +1,9 @@
 /** build: bundles the extension for one deployment, the shop's page script beside it, and the native host. */
 import { dirname, join, resolve } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { buildExtension, buildNativeHost } from '#world/build.ts';
+import { EXIT, runCommand } from './run-command.ts';
 
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
 const DEFAULT_OUT = 'var/build/extension';
 
 interface BuildOptions {
@@ -18,23 +17,18 @@ function commandLine(): Command {
     .description('Builds the extension, the script that shops serve (in ../page) and the native host (in ../host).')
     .option('--deployment <file>', 'whom to trust and whom to call (JSON); default: $KESSAI_DEPLOYMENT')
     .option('--out <dir>', 'folder of the extension', DEFAULT_OUT)
-    .option('--json', 'print the result as one JSON object')
-    .exitOverride();
+    .option('--json', 'print the result as one JSON object');
 }
 
-async function main(): Promise<void> {
-  const command: Command = commandLine().parse();
-  const { deployment = process.env.KESSAI_DEPLOYMENT, out, json } = command.opts<BuildOptions>();
-  if (deployment === undefined) command.error('error: name the deployment with --deployment or KESSAI_DEPLOYMENT');
+process.exitCode = await runCommand(commandLine(), async ({ deployment = process.env['KESSAI_DEPLOYMENT'], out, json }: BuildOptions) => {
+  if (deployment === undefined) {
+    process.stderr.write('build: name the deployment with --deployment or KESSAI_DEPLOYMENT\n');
+    return EXIT.usage;
+  }
   const [extension, hostBundle] = await Promise.all([
     buildExtension({ deploymentFile: deployment, outDir: out, log: (line) => process.stderr.write(`${line}\n`) }),
     buildNativeHost(join(dirname(resolve(out)), 'host')),
   ]);
   process.stdout.write(json === true ? `${JSON.stringify({ ...extension, hostBundle })}\n` : `Load unpacked: ${extension.extensionDir}\nPage script:   ${extension.pageScript}\nNative host:   ${hostBundle}\n`);
-}
-
-main().catch((reason: unknown) => {
-  if (reason instanceof CommanderError) process.exit(reason.exitCode === 0 ? 0 : EXIT_USAGE);
-  process.stderr.write(`build: ${reason instanceof Error ? reason.message : String(reason)}\n`);
-  process.exit(EXIT_FAILURE);
+  return EXIT.done;
 });

@@ -1,7 +1,7 @@
 /** card-sim: runs one simulated IC card on a virtual PC/SC reader until it is told to stop; its state lives in an image file. */
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { encodeHex, equalBytes, parseHex } from '#protocol/bytes.ts';
 import { Chip } from '#card-firmware-sim/chip.ts';
 import { createFactoryImage, UID_BYTES } from '#card-firmware-sim/factory-image.ts';
@@ -9,11 +9,9 @@ import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { journalPayments } from '#card-firmware-sim/journal.ts';
 import { keepInserted } from '#card-firmware-sim/vpcd.ts';
 import { secureRandom } from '#card-firmware-sim/crypto.ts';
+import { EXIT, runCommand } from './run-command.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardStep } from '#card-firmware-sim/journal.ts';
-
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
 
 interface Address {
   readonly host: string;
@@ -36,8 +34,7 @@ function commandLine(): Command {
     .option('--factory', 'create the image of a factory-fresh card if the file does not exist')
     .option('--uid <hex>', `UID of a card that --factory creates; of an existing card, which it must be (${UID_BYTES} bytes)`, parseUid)
     .option('--json', "print the card's steps as JSON, one object a line")
-    .addHelpText('after', '\nEnds on SIGTERM or SIGINT with exit code 0. Exit code 1: failure, 2: wrong usage.')
-    .exitOverride();
+    .addHelpText('after', '\nEnds on SIGTERM or SIGINT with exit code 0. Exit code 1: failure, 2: wrong usage.');
 }
 
 function parseAddress(text: string): Address {
@@ -111,23 +108,9 @@ function printText({ step, ms }: CardStep): void {
   process.stdout.write(`${step} card ${ms.toFixed(2)} ms\n`);
 }
 
-async function main(): Promise<number> {
-  const program = commandLine();
-  try {
-    program.parse();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : EXIT_USAGE;
-  }
+process.exitCode = await runCommand(commandLine(), async (options: CardSimOptions) => {
   const stop = new AbortController();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => { stop.abort(); });
-  try {
-    await runCard(program.opts<CardSimOptions>(), stop.signal);
-    return 0;
-  } catch (error) {
-    say(`card-sim: ${error instanceof Error ? error.message : String(error)}`);
-    return EXIT_FAILURE;
-  }
-}
-
-process.exitCode = await main();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
+  await runCard(options, stop.signal);
+  return EXIT.done;
+});

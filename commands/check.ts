@@ -1,7 +1,9 @@
 /** check: types of every folder, lint, import rules and unused code; each a tool of its own, two at a time. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { pathToFileURL } from 'node:url';
+import { Command } from 'commander';
+import { EXIT, runCommand } from './run-command.ts';
 
 export interface Check {
   readonly name: string;
@@ -62,20 +64,16 @@ export function describeResult({ name, passed, ms, output }: CheckResult): strin
   return `${passed ? 'passed' : 'FAILED'}  ${name} (${(ms / 1000).toFixed(1)} s)${passed ? '' : `\n${output.trimEnd()}`}`;
 }
 
-async function main(): Promise<number> {
-  const program = new Command('check').description('Types, lint, import rules, unused code. Exit code 1 if any of them fails.').option('--json', 'print JSON').exitOverride();
-  try {
-    program.parse();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : 2;
-  }
-  const isJson = program.opts<{ json?: true }>().json === true;
+async function run({ json }: { json?: true }): Promise<number> {
   const results = await runChecks((result) => {
-    if (!isJson) process.stdout.write(`${describeResult(result)}\n`);
+    if (json !== true) process.stdout.write(`${describeResult(result)}\n`);
   });
-  if (isJson) process.stdout.write(`${JSON.stringify(results)}\n`);
-  return results.every(({ passed }) => passed) ? 0 : 1;
+  if (json === true) process.stdout.write(`${JSON.stringify(results)}\n`);
+  return results.every(({ passed }) => passed) ? EXIT.done : EXIT.failed;
 }
 
-if (process.argv[1]?.endsWith('check.ts') === true) process.exitCode = await main();
+function commandLine(): Command {
+  return new Command('check').description('Types, lint, import rules, unused code. Exit code 1 if any of them fails.').option('--json', 'print JSON');
+}
+
+if (process.argv[1] !== undefined && pathToFileURL(process.argv[1]).href === import.meta.url) process.exitCode = await runCommand(commandLine(), run);

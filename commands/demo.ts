@@ -1,14 +1,12 @@
 /** demo: buys something in the shop's web page with the IC card, in a real browser, and shows what happened step by step. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Command, CommanderError, Option } from 'commander';
-import { asFailure, FAILURES } from '#protocol/failure.ts';
+import { Command, Option } from 'commander';
 import { STEPS } from '#protocol/steps.ts';
 import { playPayment, type PlayedPayment } from '#world/play.ts';
 import { openStage, type Stage } from '#world/stage.ts';
 import { prepareMachine } from './prepare.ts';
-
-const EXIT = { paid: 0, failure: 1, usage: 2 } as const;
+import { EXIT, runCommand } from './run-command.ts';
 
 interface DemoOptions {
   readonly balance: boolean;
@@ -28,8 +26,7 @@ function commandLine(): Command {
     .option('--merged', "the settlement's three servers in one process")
     .option('--folder <folder>', 'where the world of the demo lives', 'var')
     .option('--json', 'print one JSON object a step, then one for the outcome')
-    .addHelpText('after', '\nPictures: FOLDER/demo/*.png. Exit code 0: shop, settlement and card agree that it is paid; 1: they do not; 2: wrong usage or missing packages.')
-    .exitOverride();
+    .addHelpText('after', '\nPictures: FOLDER/demo/*.png. Exit code 0: shop, settlement and card agree that it is paid; 1: they do not; 2: wrong usage or missing packages.');
 }
 
 async function run({ balance, headed, reader, merged, folder, json }: DemoOptions): Promise<number> {
@@ -46,7 +43,7 @@ async function run({ balance, headed, reader, merged, folder, json }: DemoOption
     await mkdir(pictures, { recursive: true });
     const played = await playPayment(stage, { readBalance: balance, pictures, log: say });
     (json === true ? printJson : printTable)(played);
-    return played.agreed ? EXIT.paid : EXIT.failure;
+    return played.agreed ? EXIT.done : EXIT.failed;
   } finally {
     await stage.close();
   }
@@ -58,7 +55,7 @@ async function leaveToUser(stage: Stage, say: (line: string) => void): Promise<n
   await page.goto(stage.world.shops[0]?.origin ?? '');
   say('The shop is open and the card lies on the reader. Close the browser to end.');
   await new Promise<void>((resolve) => browser.context.once('close', () => resolve()));
-  return EXIT.paid;
+  return EXIT.done;
 }
 
 function printJson({ journal, ...outcome }: PlayedPayment): void {
@@ -94,23 +91,5 @@ function round(ms: number): number {
   return Math.round(ms * 100) / 100;
 }
 
-async function main(): Promise<number> {
-  const program = commandLine();
-  try {
-    program.parse();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : EXIT.usage;
-  }
-  try {
-    return await run(program.opts<DemoOptions>());
-  } catch (error) {
-    const failure = asFailure(error);
-    const text = failure.code === 'internal/bug' ? (error instanceof Error ? error.message : String(error)) : FAILURES[failure.code].text;
-    process.stderr.write(`demo: ${text}\n`);
-    return EXIT.failure;
-  }
-}
-
 // A browser or native library may keep a handle: everything is closed by now.
-process.exit(await main());
+process.exit(await runCommand(commandLine(), run));

@@ -1,15 +1,14 @@
 /** pki: makes or renews the keys and certificates of the development world, and shows who has which. */
 import { randomBytes } from 'node:crypto';
 import { join, relative, resolve } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { type ParsedCertificate, parseCertificate } from '#protocol/certificate-parse.ts';
 import { certificateThumbprint, extendedKeyUsages, type Role, ROLES } from '#protocol/certificates.ts';
 import { encodePkcs12 } from '#world/pki-pkcs12.ts';
 import { writeWhole } from '#world/pki-store.ts';
 import { ensureBrowserCertificate, ensurePki, type Identity, type Pki, readShops } from '#world/pki.ts';
+import { EXIT, runCommand } from './run-command.ts';
 
-const EXIT_FAILURE = 1;
-const EXIT_USAGE = 2;
 const DEFAULT_SHOP = { host: 'shop.localhost', organization: 'Hanamaru Books', origins: ['https://shop.localhost'] };
 
 interface PkiOptions {
@@ -35,8 +34,7 @@ function commandLine(): Command {
     .description('Makes or renews the keys and certificates of the development world, and shows who has which.')
     .option('--folder <folder>', 'where they are; private to you', 'var/pki')
     .option('--pkcs12 <file>', "also write the demo browser's client certificate, to import it into a browser of your own; its password is printed")
-    .option('--json', 'print JSON')
-    .exitOverride();
+    .option('--json', 'print JSON');
 }
 
 async function rowOf(holder: string, der: Uint8Array<ArrayBuffer>, file: string): Promise<Row> {
@@ -90,21 +88,7 @@ async function showPki({ folder, json, pkcs12 }: PkiOptions): Promise<void> {
   process.stderr.write(`${pkcs12}: password ${password}\n`);
 }
 
-async function main(): Promise<number> {
-  const program = commandLine();
-  try {
-    program.parse();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : EXIT_USAGE;
-  }
-  try {
-    await showPki(program.opts<PkiOptions>());
-    return 0;
-  } catch (error) {
-    process.stderr.write(`pki: ${error instanceof Error ? error.message : String(error)}\n`);
-    return EXIT_FAILURE;
-  }
-}
-
-process.exitCode = await main();
+process.exitCode = await runCommand(commandLine(), async (options: PkiOptions) => {
+  await showPki(options);
+  return EXIT.done;
+});

@@ -1,18 +1,18 @@
 /** test: everything that must hold, in one run: machine, checks, unit tests, real browser; ends with `N passed, N failed`. */
 import { spawn } from 'node:child_process';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { describeResult, runChecks } from './check.ts';
+import { runE2e } from './e2e.ts';
 import { prepareMachine } from './prepare.ts';
+import { EXIT, runCommand } from './run-command.ts';
 
 interface Counted {
   readonly passed: number;
   readonly failed: number;
 }
 
-const EXIT = { passed: 0, failed: 1, usage: 2 } as const;
 const UNIT_RESULT = 'var/test/unit.json';
-const E2E_RESULT = 'var/test/e2e.json';
 
 /** Runs a tool with its output passed through; its verdict is its result file, and a run without one is a failure. */
 function runTool(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<number> {
@@ -37,10 +37,7 @@ async function unitTests(): Promise<Counted> {
 }
 
 async function e2eTests(): Promise<Counted> {
-  const code = await runTool(['playwright', 'test', '--reporter=list,json'], { PLAYWRIGHT_JSON_OUTPUT_FILE: E2E_RESULT });
-  const { expected, unexpected, flaky } = ((await readResult(E2E_RESULT))['stats'] ?? {}) as Record<string, unknown>;
-  // A test that passes only the second time has failed once.
-  return counted(Number(expected), Number(unexpected) + Number(flaky), code);
+  return runE2e({ specs: [], onOutput: (text) => process.stdout.write(text) });
 }
 
 async function readResult(file: string): Promise<Record<string, unknown>> {
@@ -76,21 +73,13 @@ async function run(): Promise<number> {
     process.stdout.write(`== ${name}: ${passed} passed, ${failed} failed (${((performance.now() - startedAt) / 1000).toFixed(0)} s)\n`);
   }
   process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
-  return total.failed === 0 ? EXIT.passed : EXIT.failed;
+  return total.failed === 0 ? EXIT.done : EXIT.failed;
 }
 
-async function main(): Promise<number> {
-  const program = new Command('test')
+function commandLine(): Command {
+  return new Command('test')
     .description('Installs what is missing, then checks, unit tests and end-to-end tests. Ends with the line "N passed, N failed".')
-    .addHelpText('after', '\nExit code 0: all passed; 1: something failed; 2: wrong usage or missing packages.')
-    .exitOverride();
-  try {
-    program.parse();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : EXIT.usage;
-  }
-  return run();
+    .addHelpText('after', '\nExit code 0: all passed; 1: something failed; 2: wrong usage or missing packages.');
 }
 
-process.exit(await main());
+process.exit(await runCommand(commandLine(), run));
