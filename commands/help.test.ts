@@ -13,7 +13,7 @@ describe('every command of package.json', () => {
       run(process.execPath, [...command, '--help']),
       run(process.execPath, [...command, '--no-such-option']).then(
         () => ({ code: 0, stderr: '' }),
-        (error: { code: number; stderr: string }) => error,
+        (error: unknown) => error as { code: number; stderr: string },
       ),
     ]);
     expect(help.stdout).toMatch(/^Usage: .+\n/);

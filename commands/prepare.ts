@@ -2,6 +2,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
+import { runCommand } from './run-command.ts';
 
 /** What each purpose really needs; Node and npm packages come with `npm ci`. */
 export const PACKAGES = {
@@ -126,13 +127,11 @@ async function run(given: readonly string[], options: { check?: boolean; json?: 
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const program = new Command('prepare')
+  const program = new Command('prepare-machine')
     .description('Installs the Debian packages that the demo and the tests need; without root it prints the command that does.')
     .argument('[needs...]', `what for: ${NEEDS.join(', ')} (default: everything)`)
     .option('--check', 'only report')
     .option('--json', 'report as one JSON object: installed, missing, command')
-    .action(async (needs: string[], options: { check?: boolean; json?: boolean }) => {
-      process.exitCode = await run(needs, options);
-    });
-  await program.parseAsync();
+    .addHelpText('after', '\nExit code 0: ready; 2: something is missing.');
+  process.exitCode = await runCommand(program, (options: { check?: boolean; json?: boolean }) => run(program.args, options));
 }
