@@ -2,7 +2,7 @@
 import type { CardContact } from './card-contact.ts';
 import { asFailure, Failure, type FailureCode } from './failure.ts';
 import type { Card, Outcome, PaymentPorts, Reader } from './parties.ts';
-import { resolve, type ReadingReport } from './resolve.ts';
+import { outcomeOf, resolve, type ReadingReport } from './resolve.ts';
 import type { Offer } from './settling.ts';
 import type { Bill } from './shopping.ts';
 
@@ -76,17 +76,7 @@ export function createRecovery(ports: PaymentPorts, bill: Bill): Recovery {
       }
       const { paymentId, cardId } = released.view;
       const report = await read(card);
-      return conclude(outcomeOf(report, bill, paymentId) ?? { kind: 'unknown', bill: bill.view, paymentId, cardId, failure });
+      return conclude((report instanceof Failure ? undefined : outcomeOf(report, paymentId, bill.view)) ?? { kind: 'unknown', bill: bill.view, paymentId, cardId, failure });
     },
   };
-}
-
-/** What a reading says about one payment; undefined where it says nothing, which is no proof of anything. */
-export function outcomeOf(report: ReadingReport | Failure, bill: Bill, paymentId: string): Outcome | undefined {
-  if (report instanceof Failure) return undefined;
-  const decided = report.decided.find((payment) => payment.paymentId === paymentId);
-  if (decided?.billDigest !== bill.message.digest) return undefined;
-  if (decided.outcome === 'not-paid') return { kind: 'not-paid', bill: bill.view, reason: 'not-debited', balanceMinor: report.balanceMinor };
-  if (decided.notice === null) return undefined;
-  return { kind: 'paid', bill: bill.view, paymentId, balanceAfterMinor: report.balanceMinor, notice: decided.notice };
 }

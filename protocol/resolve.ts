@@ -4,7 +4,7 @@ import { openContact } from './card-contact.ts';
 import { Failure } from './failure.ts';
 import { readingReport, readingRequest } from './messages/reading.ts';
 import { randomNonce, type RandomBytes } from './nonce.ts';
-import type { Card, Identity, Settlement } from './parties.ts';
+import type { BillView, Card, Identity, Outcome, Settlement } from './parties.ts';
 import { relayDialog, settlementSender } from './settling.ts';
 import { digestOf, signMessage, type BodyOf } from './signed.ts';
 
@@ -33,4 +33,12 @@ export async function resolve(card: Card, about: string | null, ports: { settlem
   const { body } = await verifyAnswer(readingReport, { ...turn, sender: settlementSender(identity, turn.sender), tally: identity.tally });
   if (body.readingNonce !== readingNonce || body.cardId !== contact.cardId || body.paymentId !== turn.paymentId || body.previous !== (await digestOf(turn.request))) throw new Failure('message/not-fresh', { detail: 'report of another reading' });
   return body;
+}
+
+/** What a report says about one payment; undefined where it says nothing about exactly this bill, which is no proof of anything. */
+export function outcomeOf(report: Pick<ReadingReport, 'decided' | 'balanceMinor'>, paymentId: string, bill: BillView): Outcome | undefined {
+  const decided = report.decided.find((payment) => payment.paymentId === paymentId && payment.billDigest === bill.billDigest);
+  if (decided === undefined) return undefined;
+  if (decided.outcome === 'not-paid') return { kind: 'not-paid', bill, reason: 'not-debited', balanceMinor: report.balanceMinor };
+  return decided.notice === null ? undefined : { kind: 'paid', bill, paymentId, balanceAfterMinor: report.balanceMinor, notice: decided.notice };
 }

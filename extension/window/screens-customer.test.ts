@@ -7,7 +7,7 @@ import type { OpenPayment } from '../store/bill-record.ts';
 import { createMemory } from '../store/settings.ts';
 import { receiptOf } from './receipt.ts';
 import { createCustomer, minutesLeft } from './screens-customer.ts';
-import { outcomeOfReading } from './settle-open.ts';
+import { outcomeOf } from '#protocol/resolve.ts';
 
 vi.mock('webextension-polyfill', async () => (await import('../messages.fixture.ts')).polyfillWith('en'));
 
@@ -142,7 +142,7 @@ test('how long a bill lives is told only when little is left, and never by a clo
 test('a reading decides only about exactly this payment and this bill', () => {
   const payment: OpenPayment = { paymentId: debit.paymentId, cardId: debit.cardId, at: 0, bill };
   const entry = { paymentId: debit.paymentId, billDigest: bill.billDigest, shopId: 'hanamaru', billId: bill.billId, amountMinor: 1200n, outcome: 'paid' as const, notice: 'jws' };
-  const read = (decided: (typeof entry | (Omit<typeof entry, 'outcome' | 'notice'> & { outcome: 'not-paid' | 'paid'; notice: null }))[]) => outcomeOfReading({ balanceMinor: 8_800n, decided }, payment);
+  const read = (decided: (typeof entry | (Omit<typeof entry, 'outcome' | 'notice'> & { outcome: 'not-paid' | 'paid'; notice: null }))[]) => outcomeOf({ balanceMinor: 8_800n, decided }, payment.paymentId, payment.bill);
   expect(read([entry])).toMatchObject({ kind: 'paid', balanceAfterMinor: 8_800n });
   expect(read([{ ...entry, outcome: 'not-paid', notice: null }])).toMatchObject({ kind: 'not-paid', reason: 'not-debited' });
   expect(read([])).toBeUndefined();

@@ -2,7 +2,7 @@
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
 import type { Identity, Outcome, Settlement } from '#protocol/parties.ts';
 import type { RandomBytes } from '#protocol/nonce.ts';
-import { resolve, type ReadingReport } from '#protocol/resolve.ts';
+import { outcomeOf, resolve } from '#protocol/resolve.ts';
 import type { CardWatch } from '../ports/card-watch.ts';
 import type { Stage } from '../screens/stage.ts';
 import type { OpenPayment } from '../store/bill-record.ts';
@@ -50,7 +50,7 @@ async function readOnce(payment: OpenPayment, parts: SettleParts, signal: AbortS
     show();
     const report = await resolve(card, payment.paymentId, { settlement, identity, random });
     if (report.cardId !== payment.cardId) throw new Failure('card/changed');
-    const outcome = outcomeOfReading(report, payment);
+    const outcome = outcomeOf(report, payment.paymentId, payment.bill);
     // The settlement has read the card and not decided this payment: nothing is known yet.
     if (outcome === undefined) throw new Failure('card/unresolved');
     await memory.removeOpenPayment(payment.paymentId);
@@ -59,14 +59,6 @@ async function readOnce(payment: OpenPayment, parts: SettleParts, signal: AbortS
   } finally {
     await card.close();
   }
-}
-
-/** What a report, verified by resolve(), says about this payment; undefined where it says nothing about exactly this bill. */
-export function outcomeOfReading(report: Pick<ReadingReport, 'decided' | 'balanceMinor'>, { paymentId, bill }: OpenPayment): Outcome | undefined {
-  const decided = report.decided.find((entry) => entry.paymentId === paymentId && entry.billDigest === bill.billDigest);
-  if (decided === undefined) return undefined;
-  if (decided.outcome === 'not-paid') return { kind: 'not-paid', bill, reason: 'not-debited', balanceMinor: report.balanceMinor };
-  return decided.notice === null ? undefined : { kind: 'paid', bill, paymentId, balanceAfterMinor: report.balanceMinor, notice: decided.notice };
 }
 
 function showUnknown(payment: OpenPayment, { stage, watch, memory }: SettleParts, failure: FailureCode | null, later: () => void): void {
