@@ -19,12 +19,14 @@ export interface PcscAbi {
   readonly wide: boolean;
   /** Whether SCardGetStatusChange tells about readers that come and go. */
   readonly pnp: boolean;
+  /** Whether the service can take a reader for empty on which a card lies (pcsc-lite 1.9.9; see forgotten-card.ts). */
+  readonly forgetsCards: boolean;
 }
 
 export const PCSC_ABI = {
-  linux: { libraries: ['libpcsclite.so.1', 'libpcsclite.so'], convention: '', long: 'long', dword: 'ulong', handle: 'long', atrBytes: 33, packed: false, wide: false, pnp: true },
-  darwin: { libraries: ['/System/Library/Frameworks/PCSC.framework/PCSC'], convention: '', long: 'int32', dword: 'uint32', handle: 'int32', atrBytes: 33, packed: true, wide: false, pnp: false },
-  win32: { libraries: ['winscard.dll'], convention: '__stdcall', long: 'int32', dword: 'uint32', handle: 'uintptr_t', atrBytes: 36, packed: false, wide: true, pnp: true },
+  linux: { libraries: ['libpcsclite.so.1', 'libpcsclite.so'], convention: '', long: 'long', dword: 'ulong', handle: 'long', atrBytes: 33, packed: false, wide: false, pnp: true, forgetsCards: true },
+  darwin: { libraries: ['/System/Library/Frameworks/PCSC.framework/PCSC'], convention: '', long: 'int32', dword: 'uint32', handle: 'int32', atrBytes: 33, packed: true, wide: false, pnp: false, forgetsCards: false },
+  win32: { libraries: ['winscard.dll'], convention: '__stdcall', long: 'int32', dword: 'uint32', handle: 'uintptr_t', atrBytes: 36, packed: false, wide: true, pnp: true, forgetsCards: false },
 } as const satisfies Record<string, PcscAbi>;
 
 export function abiOfThisPlatform(platform: NodeJS.Platform = process.platform): PcscAbi {

@@ -1,4 +1,4 @@
-/** The eight PC/SC functions that the host calls, off the main thread, with numbers as numbers; nothing here decides anything. */
+/** The nine PC/SC functions that the host calls, off the main thread, with numbers as numbers; nothing here decides anything. */
 import type { LibraryHandle, out } from 'koffi';
 import { Failure } from '#protocol/failure.ts';
 import type { Bytes } from '#protocol/bytes.ts';
@@ -8,7 +8,7 @@ import { loadKoffi } from './koffi.ts';
 import { SCARD } from './status.ts';
 
 const SCOPE_SYSTEM = 2;
-const SHARE_EXCLUSIVE = 1;
+const SHARE = { EXCLUSIVE: 1, SHARED: 2, DIRECT: 3 } as const;
 const PROTOCOL_T0_OR_T1 = 3;
 /** What becomes of the card (SCARD_LEAVE_CARD, SCARD_RESET_CARD). */
 export const DISPOSITION = { LEAVE_CARD: 0, RESET_CARD: 1 } as const;
@@ -38,6 +38,10 @@ export interface PcscLibrary {
   /** Wakes the call that waits on this context; answers at once, so it is made on the main thread. */
   cancel(context: ContextHandle): number;
   connectExclusively(context: ContextHandle, reader: string): Promise<{ status: number; card: CardHandle; protocol: number }>;
+  /** Connects to the reader whether or not a card lies on it. */
+  connectToReader(context: ContextHandle, reader: string): Promise<{ status: number; card: CardHandle }>;
+  /** Resets what lies on the reader, and powers it up where it had no power. */
+  reconnectWithReset(card: CardHandle): Promise<number>;
   transmit(card: CardHandle, protocol: number, apdu: Bytes): Promise<{ status: number; response: Bytes }>;
   disconnect(card: CardHandle, disposition: Disposition): Promise<number>;
 }
@@ -112,6 +116,7 @@ function bindLibrary(library: LibraryHandle, abi: PcscAbi): PcscLibrary {
   const statusChange = bind(`SCardGetStatusChange${suffix}`, [handle, dword, readerStates, dword]);
   const cancel = bind('SCardCancel', [handle]);
   const connect = bind(`SCardConnect${suffix}`, [handle, text, dword, dword, outHandle, outDword]);
+  const reconnect = bind('SCardReconnect', [handle, dword, dword, dword, outDword]);
   const transmit = bind('SCardTransmit', [handle, ioRequest, 'void *', dword, 'void *', 'void *', inOutDword]);
   const disconnect = bind('SCardDisconnect', [handle, dword]);
 
@@ -143,9 +148,15 @@ function bindLibrary(library: LibraryHandle, abi: PcscAbi): PcscLibrary {
     async connectExclusively(context, reader) {
       const card: CardHandle[] = [0];
       const protocol: (number | bigint)[] = [0];
-      const status = await callAsync(connect, context, reader, SHARE_EXCLUSIVE, PROTOCOL_T0_OR_T1, card, protocol);
+      const status = await callAsync(connect, context, reader, SHARE.EXCLUSIVE, PROTOCOL_T0_OR_T1, card, protocol);
       return { status, card: card[0] ?? 0, protocol: Number(protocol[0] ?? 0) };
     },
+    async connectToReader(context, reader) {
+      const card: CardHandle[] = [0];
+      const status = await callAsync(connect, context, reader, SHARE.DIRECT, 0, card, [0]);
+      return { status, card: card[0] ?? 0 };
+    },
+    reconnectWithReset: (card) => callAsync(reconnect, card, SHARE.SHARED, PROTOCOL_T0_OR_T1, DISPOSITION.RESET_CARD, [0]),
     async transmit(card, protocol, apdu) {
       const response = new Uint8Array(MAX_RESPONSE_BYTES);
       const length: (number | bigint)[] = [response.length];

@@ -29,6 +29,9 @@ export const SCARD = {
   W_REMOVED_CARD: 0x80100069,
 } as const;
 
+/** SCARD_STATE_* (PC/SC part 5; winscard.h). */
+export const STATE = { CHANGED: 0x2, UNKNOWN: 0x4, UNAVAILABLE: 0x8, EMPTY: 0x10, PRESENT: 0x20, EXCLUSIVE: 0x80, INUSE: 0x100, MUTE: 0x200 } as const;
+
 const MEANINGS: ReadonlyMap<number, FailureCode> = new Map<number, FailureCode>([
   [SCARD.E_NO_SERVICE, 'reader/no-service'],
   [SCARD.E_SERVICE_STOPPED, 'reader/no-service'],

@@ -2,15 +2,17 @@
 import { encodeHex } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
 import { MAX_READERS, type ReaderInfo, type ReaderList } from '#bridge/native/messages.ts';
+import { within } from '../within.ts';
 import type { ContextHandle, PcscLibrary, ReaderEvent } from './library.ts';
-import { SCARD, statusFailure } from './status.ts';
+import { ForgottenCards, POLL_MS, wakeCard } from './forgotten-card.ts';
+import { SCARD, STATE, statusFailure } from './status.ts';
 
-/** SCARD_STATE_* (PC/SC part 5; winscard.h). */
-const STATE = { CHANGED: 0x2, UNKNOWN: 0x4, UNAVAILABLE: 0x8, EMPTY: 0x10, PRESENT: 0x20, EXCLUSIVE: 0x80, INUSE: 0x100, MUTE: 0x200 } as const;
 /** A reader by this name stands for "readers have come or gone" (pcsc-lite, Windows). */
 const PNP_NOTIFICATION = '\\\\?PnP?\\Notification';
 /** pcsc-lite does not announce that another program took or left a card, macOS no reader that comes or goes; so we look again this often. */
 const LOOK_AGAIN_MS = 1_000;
+/** A card that does not answer must not keep the watch; the call is then left alone. */
+const WAKE_LIMIT_MS = 2_000;
 
 /** Something happened, nothing happened in time, or a reader has left. */
 const LOOK_AGAIN: ReadonlySet<number> = new Set([SCARD.S_SUCCESS, SCARD.E_TIMEOUT, SCARD.E_UNKNOWN_READER]);
@@ -31,6 +33,8 @@ class Watcher implements ReaderWatch {
   readonly #load: () => PcscLibrary;
   readonly #isOurs: (reader: string) => boolean;
   readonly #onChange: (list: ReaderList) => void;
+  readonly #forgotten = new ForgottenCards();
+  #waking: Promise<void> | undefined;
   #reported = '';
   #stopped = false;
   #wake: (() => void) | undefined;
@@ -72,6 +76,7 @@ class Watcher implements ReaderWatch {
       const names = await this.#list(library, context);
       const seen = await this.#look(library, context, names);
       if (seen === undefined) continue;
+      if (library.abi.forgetsCards && (await this.#wakeForgotten(library, seen))) continue;
       this.#report({ readers: seen.filter(isThere).map((event) => readerInfo(event, this.#isOurs)) });
       const known = seen.map(({ name, event }) => ({ name, current: event & ~STATE.CHANGED }));
       // In the upper half of this entry stands the number of readers that we know of.
@@ -80,10 +85,20 @@ class Watcher implements ReaderWatch {
         await this.#pause();
         continue;
       }
-      const { status } = await library.getStatusChange(context, LOOK_AGAIN_MS, known);
+      const { status } = await library.getStatusChange(context, this.#forgotten.isInDoubt ? POLL_MS : LOOK_AGAIN_MS, known);
       if (status === SCARD.E_CANCELLED) return;
       if (!LOOK_AGAIN.has(status)) throw statusFailure(status, 'SCardGetStatusChange', false);
     }
+  }
+
+  /** Whether a card was woken, so that the states must be looked at again. */
+  async #wakeForgotten(library: PcscLibrary, seen: readonly ReaderEvent[]): Promise<boolean> {
+    const names = this.#forgotten.find(seen, performance.now());
+    const [name] = names;
+    // One at a time, and none while an earlier one holds its thread.
+    if (name === undefined || this.#waking !== undefined || this.#stopped) return false;
+    this.#waking = wakeCard(library, name).finally(() => (this.#waking = undefined));
+    return !(await within(WAKE_LIMIT_MS, this.#waking)).late;
   }
 
   /** The present states; undefined if a reader left since it was listed. */
