@@ -1,4 +1,5 @@
 /** start: everything up for a person with a browser and perhaps a card of their own, until Ctrl-C; says where everything is. */
+import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import type { ClientCertificates } from '#world/settlement.ts';
 import { openStandingWorld, type StandingWorld } from '#world/standing.ts';
@@ -26,7 +27,7 @@ function commandLine(): Command {
     .option('--no-register', "leave the folders of your own Chrome and Chromium alone: the extension then finds no reader")
     .option('--folder <folder>', 'where everything lives that this world keeps', 'var')
     .option('--json', 'print one JSON object with all addresses and paths once everything is up')
-    .addHelpText('after', '\nProgress goes to standard error. Exit code 0: ended by SIGINT or SIGTERM; 1: failure; 2: wrong usage or missing packages.')
+    .addHelpText('after', '\nProgress goes to standard error. Exit code 0: ended by SIGINT or SIGTERM; 1: failure, also of a server later on; 2: wrong usage or missing packages.')
     .exitOverride();
 }
 
@@ -49,10 +50,15 @@ async function run(options: StartOptions, asked: Promise<void>): Promise<number>
   const { reader, clientCertificates, merged = false, secondShop = false, register, folder } = options;
   const standing = await openStandingWorld({ folder, reader, clientCertificates, merged, secondShop, register, log: say });
   process.stdout.write(options.json === true ? `${JSON.stringify(addressesOf(standing, options))}\n` : describe(standing, options));
-  await asked;
-  say('Ending.');
+  const dead = await Promise.race([asked, firstToEnd(standing)]);
+  say(typeof dead === 'string' ? `The server ${dead} has ended by itself; its log is ${join(standing.world.folder, 'log', `${dead}.log`)}. Ending.` : 'Ending.');
   await standing.stop();
-  return EXIT.ended;
+  return typeof dead === 'string' ? EXIT.failure : EXIT.ended;
+}
+
+/** Name of the server that ends first: nobody asked it to. */
+function firstToEnd({ world }: StandingWorld): Promise<string> {
+  return Promise.race([...world.servers.values()].map((server) => server.ended.then(() => server.name)));
 }
 
 function addressesOf({ world, extension, nativeHost, card, readerEnvironment }: StandingWorld, { reader, clientCertificates }: StartOptions): object {

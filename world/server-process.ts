@@ -22,6 +22,8 @@ export interface WorldEvents {
 export interface ServerProcess {
   readonly name: string;
   readonly pid: number;
+  /** Resolves when it is gone, however that came. */
+  readonly ended: Promise<void>;
   /** SIGTERM, and waits; SIGKILL if it does not end in time. */
   stop(): Promise<void>;
   /** For tests: kill -9. */
@@ -103,6 +105,7 @@ function handleOf(child: ChildProcess, name: string): ServerProcess {
   return {
     name,
     pid: child.pid ?? 0,
+    ended,
     stop: async () => {
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS);
