@@ -1,10 +1,11 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { chromium } from 'playwright';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 interface Started {
@@ -67,6 +68,39 @@ describe('npm start', () => {
     expect(JSON.parse(readFileSync(manifest, 'utf8'))).toMatchObject({ path: started.nativeHost.launcher, allowed_origins: [`chrome-extension://${started.extension.id}/`] });
     expect(started.card.cardId).toMatch(/^[0-9A-F]{14}$/);
   });
+
+  test("a person's own Chromium, with the web root and no certificate of its own, enrols and pays as the printed lines say", async () => {
+    const home = join(folder, 'home');
+    const database = ['-d', `sql:${join(home, '.pki/nssdb')}`];
+    await mkdir(join(home, '.pki/nssdb'), { recursive: true });
+    execFileSync('certutil', [...database, '-N', '--empty-password']);
+    execFileSync('certutil', [...database, '-A', '-t', 'C,,', '-n', 'web root', '-i', started.trust.webRoot]);
+    const { id, folder: extensionFolder } = started.extension;
+    const context = await chromium.launchPersistentContext(join(home, '.config/chromium'), {
+      executablePath: process.env['KESSAI_BROWSER'] ?? '/usr/bin/chromium',
+      args: [...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), '--disable-background-networking', `--load-extension=${extensionFolder}`, `--disable-extensions-except=${extensionFolder}`],
+      env: { ...(process.env as Record<string, string>), HOME: home, LANGUAGE: 'en' },
+    });
+    try {
+      const options = await context.newPage();
+      await options.goto(`chrome-extension://${id}/options/options.html`);
+      await options.getByTestId('enrol-code').fill(started.card.enrolmentCode);
+      await options.getByTestId('enrol').click();
+      await options.locator('[data-testid="step-enrol"][data-state="done"]').waitFor();
+      for (const page of context.pages().filter((candidate) => candidate.url().endsWith('options.html'))) await page.close();
+      const shop = await context.newPage();
+      await shop.goto(started.shops[0]!.origin);
+      await shop.locator('#add-sencha').click();
+      const opening = context.waitForEvent('page', (page) => page.url().startsWith(`chrome-extension://${id}`));
+      await shop.locator('#pay').click();
+      const window = await opening;
+      for (const kind of ['estimate', 'bill', 'balance']) await window.locator(`[data-screen="${kind}"]`).getByTestId('primary').click();
+      await window.locator('[data-screen="paid"]').waitFor();
+      expect(await window.getByTestId('balance-after').innerText()).toContain('9,280');
+    } finally {
+      await context.close();
+    }
+  }, LIMIT_MS);
 
   test('a second start on the same folder is refused in words, and disturbs nothing', async () => {
     const second = start();
