@@ -157,14 +157,15 @@ describe('a torn payment', () => {
     return slot.answer();
   }
 
+  // An empty answer, which PC/SC takes for none: on half a length the real reader dies.
   it('lifted before the commit: not debited', async () => {
-    expect(await pay('lift-before')).toBeUndefined();
+    expect(await pay('lift-before')).toHaveLength(0);
     await inserted.closed;
     expect(card.fileOf('value').value).toBe(5000);
   });
 
   it('lifted after the commit: debited, and the answer never arrives', async () => {
-    expect(await pay('lift-after')).toBeUndefined();
+    expect(await pay('lift-after')).toHaveLength(0);
     await inserted.closed;
     expect(card.fileOf('value').value).toBe(4580);
     expect(card.fileOf('transaction-mac').counter).toBe(1);
@@ -175,7 +176,9 @@ describe('a torn payment', () => {
     expect(encodeHex((await slot.bytes(1))!)).toBe('00');
     await expect.poll(() => card.fileOf('value').value).toBe(4580);
     inserted.remove();
-    expect(await slot.answer()).toBeUndefined();
+    inserted.remove();
+    expect(encodeHex((await slot.bytes(1))!)).toBe('00');
+    await slot.gone;
   });
 });
 

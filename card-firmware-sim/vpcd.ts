@@ -44,6 +44,7 @@ const LENGTH_BYTES = 2;
 /** A frame's length is the reader's word, two bytes of it; anything above a short APDU is answered by the chip with 6700. */
 const MAX_FRAME_BYTES = LENGTH_BYTES + 0xffff;
 const HIGH_BYTE = new Uint8Array([0]);
+const NO_ANSWER_LOW_BYTE = new Uint8Array([0]);
 
 /** Puts the card on the reader; rejects if the reader is not there. */
 export async function connectVpcd(options: VpcdOptions): Promise<VpcdCard> {
@@ -96,7 +97,10 @@ class Conversation implements VpcdCard {
   }
 
   remove(): void {
-    this.#socket.destroy();
+    if (this.#isHighByteSent && !this.#socket.writableEnded) {
+      // vpcd 3.3 takes pcscd down with it (SIGSEGV) when a length breaks off after its first byte: an empty answer ends it, and is none.
+      this.#socket.end(NO_ANSWER_LOW_BYTE, () => this.#socket.destroy());
+    } else this.#socket.destroy();
   }
 
   #receive(chunk: Uint8Array): void {
