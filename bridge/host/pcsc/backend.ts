@@ -8,7 +8,8 @@ import { watchReaders, type ReaderWatch } from './watch.ts';
 /** Native calls run on libuv's threads; a mute card keeps one until it is lifted. One is left free for the watch and one to answer with. */
 const SPARE_THREADS = 2;
 const DEFAULT_POOL_THREADS = 4;
-const IDLE_LIMIT_MS = 300;
+/** Longer than a watch needs to hear of its end on a busy machine, shorter than the browser waits before it kills. */
+const IDLE_LIMIT_MS = 1_000;
 const LOOK_AGAIN_MS = 10;
 
 /** `load` is called at first use, and again after it failed: the service may be installed while we wait. */
