@@ -2,11 +2,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { connect, type Server, type Socket } from 'node:net';
+import { untilNotedEmpty } from './virtual-reader-gap.ts';
 
 /** From the starter, followed by one listening socket a reader, in order. */
 export interface RelayOrder {
   readonly configFolder: string;
   readonly vpcdPorts: readonly number[];
+  readonly readerNames: readonly string[];
+  readonly missesGaps: boolean;
 }
 export type RelayReport = { readonly kind: 'loaded' } | { readonly kind: 'ready' } | { readonly kind: 'failed'; readonly reason: string };
 
@@ -17,7 +20,7 @@ const START_LIMIT_MS = 15_000;
 const TCP_LISTEN = '0A';
 
 let pcscd: ChildProcess | undefined;
-let vpcdPorts: readonly number[] = [];
+let order: RelayOrder = { configFolder: '', vpcdPorts: [], readerNames: [], missesGaps: false };
 let places = 0;
 
 function report(message: RelayReport): void {
@@ -35,8 +38,8 @@ function isListening(port: number): boolean {
     });
 }
 
-function startPcscd({ configFolder, vpcdPorts: ports }: RelayOrder): void {
-  vpcdPorts = ports;
+function startPcscd(): void {
+  const { configFolder } = order;
   // If this process is killed, the kernel ends pcscd.
   pcscd = spawn('setpriv', ['--pdeathsig', 'TERM', '--', PCSCD, '--foreground', '--config', configFolder], { stdio: ['ignore', 'ignore', 'inherit'] });
   pcscd.once('error', (reason) => report({ kind: 'failed', reason: `setpriv: ${reason.message}` }));
@@ -48,9 +51,19 @@ function startPcscd({ configFolder, vpcdPorts: ports }: RelayOrder): void {
 }
 
 function awaitPcscd(endsAt: number): void {
-  if (existsSync(PCSCD_SOCKET) && vpcdPorts.every(isListening)) report({ kind: 'ready' });
+  if (existsSync(PCSCD_SOCKET) && order.vpcdPorts.every(isListening)) void reportReady();
   else if (performance.now() > endsAt) report({ kind: 'failed', reason: 'pcscd does not serve.' });
   else setTimeout(awaitPcscd, LOOK_AGAIN_MS, endsAt);
+}
+
+/** A card is let in only after pcscd has seen each reader without one: what its counts mean rests on that. */
+async function reportReady(): Promise<void> {
+  try {
+    await Promise.all(order.readerNames.map(untilNotedEmpty));
+    report({ kind: 'ready' });
+  } catch (reason) {
+    report({ kind: 'failed', reason: String(reason) });
+  }
 }
 
 function join(card: Socket, vpcdPort: number): void {
@@ -65,18 +78,41 @@ function join(card: Socket, vpcdPort: number): void {
   }
 }
 
+/**
+ * vpcd is only polled, and would put a waiting card in the place of a lifted one before pcscd has looked. A hand is slower, and other
+ * readers announce a removal; so each card waits for the one before it to be gone and for pcscd to have noted that.
+ */
+async function letIn(card: Socket, before: Promise<void>, reader: string, vpcdPort: number): Promise<void> {
+  // A card speaks only when spoken to, so nothing is lost by reading: its closing is seen.
+  card.on('error', () => card.destroy());
+  card.resume();
+  await before;
+  if (!card.destroyed && !order.missesGaps) await untilNotedEmpty(reader);
+  if (!card.destroyed) join(card, vpcdPort);
+}
+
 function takePlace(server: Server): void {
-  const vpcdPort = vpcdPorts[places++];
-  if (vpcdPort === undefined) throw new Error('more places than readers');
+  const place = places++;
+  const vpcdPort = order.vpcdPorts[place];
+  const reader = order.readerNames[place];
+  if (vpcdPort === undefined || reader === undefined) throw new Error('more places than readers');
+  let before = Promise.resolve();
   server.on('connection', (card) => {
-    join(card, vpcdPort);
-    card.resume();
+    const earlier = before;
+    const closed = new Promise<void>((resolve) => card.once('close', () => resolve()));
+    before = Promise.all([earlier, closed]).then(() => undefined);
+    letIn(card, earlier, reader, vpcdPort).catch((reason: unknown) => {
+      process.stderr.write(`${String(reason)}\n`);
+      card.destroy();
+    });
   });
 }
 
 process.on('message', (message: RelayOrder | { kind: 'place' }, handle: unknown) => {
-  if ('configFolder' in message) startPcscd(message);
-  else takePlace(handle as Server);
+  if ('configFolder' in message) {
+    order = message;
+    startPcscd();
+  } else takePlace(handle as Server);
 });
 process.on('disconnect', () => {
   const ending = pcscd;

@@ -16,6 +16,8 @@ const FIRST_VPCD_PORT = 35_963;
 const PORTS_PER_READER = 2;
 /** sizeof(sun_path) less its final zero: a client's socket name cannot be longer. */
 const MAX_SOCKET_NAME_BYTES = 107;
+/** Compiled into pcscd; inside the private view of the file system it is the own one's. */
+const PCSCD_SOCKET = '/run/pcscd/pcscd.comm';
 const START_LIMIT_MS = 20_000;
 const STOP_LIMIT_MS = 3_000;
 
@@ -48,14 +50,23 @@ export interface VirtualReader {
   stop(): Promise<void>;
 }
 
+export interface VirtualReaderOptions {
+  readonly folder: string;
+  readonly readers?: number;
+  /** A reader without announcements, as pcscd polls some: a card that is put back within 400 ms may never have been away to it. */
+  readonly missesGaps?: boolean;
+}
+
 /**
- * Starts `readers` readers (1 unless told otherwise), whose files lie below `folder`. Needs the packages pcscd and vsmartcard-vpcd, and
+ * Starts `readers` readers (1 unless told otherwise), whose files lie below `folder`. A card that is put on while another lies there, or
+ * before pcscd has noted that the last one is gone, waits for that. Needs the packages pcscd and vsmartcard-vpcd, and
  * either root or a kernel that lets users make namespaces; throws an Error that says what is missing.
  */
-export async function startVirtualReader({ folder, readers = 1 }: { folder: string; readers?: number }): Promise<VirtualReader> {
+export async function startVirtualReader({ folder, readers = 1, missesGaps = false }: VirtualReaderOptions): Promise<VirtualReader> {
   const places = await prepareFolders(resolve(folder), readers);
   const servers = await Promise.all(Array.from({ length: readers }, listenOnLoopback));
   const vpcdPorts = servers.map(portOf);
+  const readerNames = servers.map((_, index) => `${friendlyName(index, readers)} 00 00`);
   const relay = spawnRelay(places.runFolder);
   const ended = new Promise<void>((done) => relay.once('exit', () => done()));
   const stop = async () => {
@@ -66,7 +77,7 @@ export async function startVirtualReader({ folder, readers = 1 }: { folder: stri
     if (places.temporary) await rm(places.runFolder, { recursive: true, force: true });
   };
   try {
-    await begin(relay, servers, { configFolder: places.configFolder, vpcdPorts: Array.from({ length: readers }, (_, index) => vpcdPortOf(index)) });
+    await begin(relay, servers, { configFolder: places.configFolder, vpcdPorts: servers.map((_, index) => vpcdPortOf(index)), readerNames, missesGaps });
   } catch (reason) {
     await stop();
     throw reason;
@@ -76,7 +87,7 @@ export async function startVirtualReader({ folder, readers = 1 }: { folder: stri
   }
   const socketName = join(places.runFolder, 'pcscd.comm');
   return {
-    readerNames: Array.from({ length: readers }, (_, index) => `${friendlyName(index, readers)} 00 00`),
+    readerNames,
     vpcdPorts,
     socketName,
     environment: { PCSCLITE_CSOCK_NAME: socketName },
@@ -140,6 +151,8 @@ function spawnRelay(runFolder: string): ChildProcess {
   const relay = [process.execPath, '--import', 'tsx', RELAY_FILE];
   return spawn('unshare', [...asRoot, '--mount', '--net', 'sh', '-e', '-c', ENTER_PRIVATE_WORLD, 'sh', runFolder, ...relay], {
     cwd: PROJECT_FOLDER,
+    // The relay asks its own pcscd, whichever one this process is a client of.
+    env: { ...process.env, PCSCLITE_CSOCK_NAME: PCSCD_SOCKET },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
 }
