@@ -6,7 +6,6 @@ const LINE = { fill: 'none', stroke: 'currentColor', 'stroke-linecap': 'round', 
 const icon = (name: string, ...paths: string[]): SVGSVGElement => svg(`icon icon-${name}`, '0 0 24 24', paths.map((d) => ['path', { ...LINE, 'stroke-width': 2, d }]));
 
 export const tick = () => icon('tick', 'M4.5 12.5 9.5 17.5 19.5 6.5');
-export const cross = () => icon('cross', 'M6 6 18 18', 'M18 6 6 18');
 export const question = () => icon('question', 'M8.6 9.2a3.5 3.5 0 1 1 5.2 3c-1.2.7-1.8 1.4-1.8 2.6', 'M12 18.4v.1');
 export const exclamation = () => icon('exclamation', 'M12 5v9', 'M12 18.4v.1');
 export const shield = () => icon('shield', 'M12 3 19 5.8v5.4c0 4.4-2.9 7.9-7 9.8-4.1-1.9-7-5.4-7-9.8V5.8Z', 'M8.8 12l2.3 2.3 4.2-4.6');
