@@ -2,15 +2,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { Argument, Command, CommanderError, InvalidArgumentError } from 'commander';
-import { asFailure, FAILURES } from '#protocol/failure.ts';
+import { Argument, Command, InvalidArgumentError } from 'commander';
 import { openStage, type Stage } from '#world/stage.ts';
 import { measureChain, type ChainFigures } from '../bench/chain.ts';
 import { MAX_RUNS, measurePayments, OPENING_BALANCE_MINOR, type PaymentFigures, type PaymentReport } from '../bench/payment.ts';
 import type { Summary } from '../bench/statistics.ts';
 import { prepareMachine } from './prepare.ts';
+import { EXIT, runCommand } from './run-command.ts';
 
-const EXIT = { measured: 0, failure: 1, usage: 2 } as const;
 const KINDS = ['chain', 'payment'] as const;
 type Kind = (typeof KINDS)[number];
 const DEFAULT_RUNS: Record<Kind, number> = { chain: 800, payment: 10 };
@@ -26,8 +25,7 @@ function commandLine(): Command {
     .addArgument(new Argument('<kind>', 'what to measure').choices(KINDS))
     .option('--runs <count>', `commands or payments (default: chain ${DEFAULT_RUNS.chain}, payment ${DEFAULT_RUNS.payment}, at most ${Math.floor(MAX_RUNS)})`, parseRuns)
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nProgress goes to standard error. What is measured and how: docs/figures.md. Exit code 1: failure, 2: wrong usage or missing packages.')
-    .exitOverride();
+    .addHelpText('after', '\nProgress goes to standard error. What is measured and how: docs/figures.md. Exit code 1: failure, 2: wrong usage or missing packages.');
 }
 
 function parseRuns(text: string): number {
@@ -109,26 +107,9 @@ async function run(kind: Kind, { runs = DEFAULT_RUNS[kind], json }: BenchOptions
     return EXIT.usage;
   }
   await measure(kind, runs, json === true);
-  return EXIT.measured;
+  return EXIT.done;
 }
 
-async function main(): Promise<number> {
-  const program = commandLine();
-  try {
-    program.parse();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? 0 : EXIT.usage;
-  }
-  try {
-    const [kind] = program.processedArgs as [Kind];
-    return await run(kind, program.opts<BenchOptions>());
-  } catch (error) {
-    const failure = asFailure(error);
-    process.stderr.write(`bench: ${failure.code === 'internal/bug' ? String(error) : FAILURES[failure.code].text}\n`);
-    return EXIT.failure;
-  }
-}
-
+const program = commandLine();
 // A browser or native library may keep a handle: everything is closed by now.
-process.exit(await main());
+process.exit(await runCommand<BenchOptions>(program, (options) => run(program.processedArgs[0] as Kind, options)));

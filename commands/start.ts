@@ -1,11 +1,10 @@
 /** start: everything up for a person with a browser and perhaps a card of their own, until Ctrl-C; says where everything is. */
 import { join } from 'node:path';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { ClientCertificates } from '#world/settlement.ts';
 import { openStandingWorld, type StandingWorld } from '#world/standing.ts';
 import { prepareMachine } from './prepare.ts';
-
-const EXIT = { ended: 0, failure: 1, usage: 2 } as const;
+import { EXIT, runCommand } from './run-command.ts';
 
 interface StartOptions {
   readonly reader: 'own' | 'virtual' | 'sim';
@@ -27,8 +26,7 @@ function commandLine(): Command {
     .option('--no-register', "leave the folders of your own Chrome and Chromium alone: the extension then finds no reader")
     .option('--folder <folder>', 'where everything lives that this world keeps', 'var')
     .option('--json', 'print one JSON object with all addresses and paths once everything is up')
-    .addHelpText('after', '\nProgress goes to standard error. Exit code 0: ended by SIGINT or SIGTERM; 1: failure, also of a server later on; 2: wrong usage or missing packages.')
-    .exitOverride();
+    .addHelpText('after', '\nProgress goes to standard error. Exit code 0: ended by SIGINT or SIGTERM; 1: failure, also of a server later on; 2: wrong usage or missing packages.');
 }
 
 /** Resolves at the first wish to end; a second one ends the process as it is. */
@@ -38,7 +36,8 @@ function untilAsked(): Promise<void> {
   });
 }
 
-async function run(options: StartOptions, asked: Promise<void>): Promise<number> {
+async function run(options: StartOptions): Promise<number> {
+  const asked = untilAsked();
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   if (options.reader === 'virtual') {
     const { command } = await prepareMachine({ needs: ['pcsc'], log: say });
@@ -53,7 +52,7 @@ async function run(options: StartOptions, asked: Promise<void>): Promise<number>
   const dead = await Promise.race([asked, firstToEnd(standing)]);
   say(typeof dead === 'string' ? `The server ${dead} has ended by itself; its log is ${join(standing.world.folder, 'log', `${dead}.log`)}. Ending.` : 'Ending.');
   await standing.stop();
-  return typeof dead === 'string' ? EXIT.failure : EXIT.ended;
+  return typeof dead === 'string' ? EXIT.failed : EXIT.done;
 }
 
 /** Name of the server that ends first: nobody asked it to. */
@@ -138,21 +137,5 @@ function describeCertificates({ world }: StandingWorld, { clientCertificates }: 
   ];
 }
 
-async function main(): Promise<number> {
-  const program = commandLine();
-  try {
-    program.parse();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? EXIT.ended : EXIT.usage;
-  }
-  try {
-    return await run(program.opts<StartOptions>(), untilAsked());
-  } catch (error) {
-    process.stderr.write(`start: ${error instanceof Error ? error.message : String(error)}\n`);
-    return EXIT.failure;
-  }
-}
-
 // A native library may keep a handle: everything is closed by now.
-process.exit(await main());
+process.exit(await runCommand(commandLine(), run));
