@@ -4,7 +4,7 @@ import { Failure } from '#protocol/failure.ts';
 import { MAX_READERS, type ReaderInfo, type ReaderList } from '#bridge/native/messages.ts';
 import { within } from '../within.ts';
 import type { ContextHandle, PcscLibrary, ReaderEvent } from './library.ts';
-import { ForgottenCards, POLL_MS, wakeCard } from './forgotten-card.ts';
+import { CardSights, POLL_MS, wakeCard } from './card-sights.ts';
 import { SCARD, STATE, statusFailure } from './status.ts';
 
 /** A reader by this name stands for "readers have come or gone" (pcsc-lite, Windows). */
@@ -33,7 +33,7 @@ class Watcher implements ReaderWatch {
   readonly #load: () => PcscLibrary;
   readonly #isOurs: (reader: string) => boolean;
   readonly #onChange: (list: ReaderList) => void;
-  readonly #forgotten = new ForgottenCards();
+  readonly #sights = new CardSights();
   #waking: Promise<void> | undefined;
   #reported = '';
   #stopped = false;
@@ -76,8 +76,12 @@ class Watcher implements ReaderWatch {
       const names = await this.#list(library, context);
       const seen = await this.#look(library, context, names);
       if (seen === undefined) continue;
-      if (library.abi.forgetsCards && (await this.#wakeForgotten(library, seen))) continue;
-      this.#report({ readers: seen.filter(isThere).map((event) => readerInfo(event, this.#isOurs)) });
+      const { forgotten, exchanged } = this.#sights.take(seen, performance.now());
+      if (library.abi.forgetsCards && (await this.#wakeFirst(library, forgotten))) continue;
+      const readers = seen.filter(isThere).map((event) => readerInfo(event, this.#isOurs));
+      // Whoever waits for a card to be taken away must hear of it, also if we looked too late to see the reader without one.
+      if (exchanged.length > 0) this.#report({ readers: readers.map((info) => (exchanged.includes(info.name) ? { name: info.name, state: 'empty' } : info)) });
+      this.#report({ readers });
       const known = seen.map(({ name, event }) => ({ name, current: event & ~STATE.CHANGED }));
       // In the upper half of this entry stands the number of readers that we know of.
       if (library.abi.pnp) known.push({ name: PNP_NOTIFICATION, current: names.length << 16 });
@@ -85,16 +89,14 @@ class Watcher implements ReaderWatch {
         await this.#pause();
         continue;
       }
-      const { status } = await library.getStatusChange(context, this.#forgotten.isInDoubt ? POLL_MS : LOOK_AGAIN_MS, known);
+      const { status } = await library.getStatusChange(context, this.#sights.isInDoubt ? POLL_MS : LOOK_AGAIN_MS, known);
       if (status === SCARD.E_CANCELLED) return;
       if (!LOOK_AGAIN.has(status)) throw statusFailure(status, 'SCardGetStatusChange', false);
     }
   }
 
   /** Whether a card was woken, so that the states must be looked at again. */
-  async #wakeForgotten(library: PcscLibrary, seen: readonly ReaderEvent[]): Promise<boolean> {
-    const names = this.#forgotten.find(seen, performance.now());
-    const [name] = names;
+  async #wakeFirst(library: PcscLibrary, [name]: readonly string[]): Promise<boolean> {
     // One at a time, and none while an earlier one holds its thread.
     if (name === undefined || this.#waking !== undefined || this.#stopped) return false;
     this.#waking = wakeCard(library, name).finally(() => (this.#waking = undefined));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ReaderList } from '#bridge/native/messages.ts';
 import { PCSC_ABI } from './abi.ts';
-import { ForgottenCards, POLL_MS } from './forgotten-card.ts';
+import { CardSights, POLL_MS } from './card-sights.ts';
 import type { PcscLibrary } from './library.ts';
 import { SCARD, STATE } from './status.ts';
 import { watchReaders } from './watch.ts';
@@ -21,27 +21,40 @@ describe('a reader that turned empty without a removal', () => {
     ['is none that was empty when first seen', [empty(1)], POLL_MS, []],
     ['is none whose card is seen again', [present(1), empty(1), present(1)], POLL_MS, []],
     ['is found too where the count has filled its 16 bits', [present(0xffff), empty(0xffff)], POLL_MS, [READER]],
-  ] as const)('%s', (_, sights, laterMs, found) => {
-    const cards = new ForgottenCards();
-    for (const sight of sights) expect(cards.find(sight, 1_000)).toEqual([]);
-    expect(cards.find(sights.at(-1) ?? [], 1_000 + laterMs)).toEqual(found);
+  ] as const)('%s', (_, seen, laterMs, found) => {
+    const sights = new CardSights();
+    for (const sight of seen) expect(sights.take(sight, 1_000).forgotten).toEqual([]);
+    expect(sights.take(seen.at(-1) ?? [], 1_000 + laterMs).forgotten).toEqual(found);
   });
 
   test('is woken again only after another poll, and forgotten with the reader', () => {
-    const cards = new ForgottenCards();
-    for (const sight of [present(1), empty(1)]) cards.find(sight, 0);
-    expect(cards.isInDoubt).toBe(true);
-    expect(cards.find(empty(1), POLL_MS)).toEqual([READER]);
-    expect(cards.find(empty(1), POLL_MS + 1)).toEqual([]);
-    expect(cards.find(empty(1), 2 * POLL_MS)).toEqual([READER]);
-    expect(cards.find([], 3 * POLL_MS)).toEqual([]);
-    expect(cards.isInDoubt).toBe(false);
+    const sights = new CardSights();
+    for (const sight of [present(1), empty(1)]) sights.take(sight, 0);
+    expect(sights.isInDoubt).toBe(true);
+    expect(sights.take(empty(1), POLL_MS).forgotten).toEqual([READER]);
+    expect(sights.take(empty(1), POLL_MS + 1).forgotten).toEqual([]);
+    expect(sights.take(empty(1), 2 * POLL_MS).forgotten).toEqual([READER]);
+    expect(sights.take([], 3 * POLL_MS).forgotten).toEqual([]);
+    expect(sights.isInDoubt).toBe(false);
   });
+});
+
+test.each([
+  ['another count under a card that lies there is another card', [present(1), present(3)], [READER]],
+  ['the same count is the same card', [present(1), present(1)], []],
+  ['a card that came is no exchange', [empty(0), present(1)], []],
+  ['a gap that was seen is none', [present(1), empty(2), present(3)], []],
+  ['the count begins anew after 16 bits', [present(0xffff), present(1)], [READER]],
+] as const)('%s', (_, seen, exchanged) => {
+  const sights = new CardSights();
+  const findings = seen.map((sight) => sights.take(sight, 0));
+  expect(findings.at(-1)?.exchanged).toEqual(exchanged);
 });
 
 /** A service with one reader, whose card it has forgotten as soon as `forget` is called; a reset through the reader finds the card. */
 function forgetfulService(abi: PcscLibrary['abi']) {
   let isForgotten = false;
+  let changes = 1;
   let looks = 0;
   const calls: string[] = [];
   const ok = () => Promise.resolve(SCARD.S_SUCCESS);
@@ -53,7 +66,7 @@ function forgetfulService(abi: PcscLibrary['abi']) {
     getStatusChange: async (_, timeoutMs) => {
       looks++;
       if (timeoutMs > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(timeoutMs, POLL_MS)));
-      return { status: timeoutMs > 0 ? SCARD.E_TIMEOUT : SCARD.S_SUCCESS, events: isForgotten ? empty(1) : present(1) };
+      return { status: timeoutMs > 0 ? SCARD.E_TIMEOUT : SCARD.S_SUCCESS, events: isForgotten ? empty(changes) : present(changes) };
     },
     cancel: () => SCARD.S_SUCCESS,
     connectExclusively: () => Promise.resolve({ status: SCARD.E_NO_SMARTCARD, card: 0, protocol: 0 }),
@@ -72,7 +85,7 @@ function forgetfulService(abi: PcscLibrary['abi']) {
       return ok();
     },
   };
-  return { library, calls, looks: () => looks, forget: () => (isForgotten = true) };
+  return { library, calls, looks: () => looks, forget: () => (isForgotten = true), exchange: () => (changes += 2) };
 }
 
 async function watchUntil(library: PcscLibrary, onFirst: () => void, count: number): Promise<string[]> {
@@ -101,4 +114,9 @@ test('a service that forgets no card is never touched', async () => {
   await expect.poll(looks, { timeout: 5_000 }).toBeGreaterThan(5);
   watch.stop();
   expect(calls).toEqual([]);
+});
+
+test('a card that was exchanged unseen is told to have gone and come', async () => {
+  const { library, exchange } = forgetfulService(PCSC_ABI.win32);
+  expect(await watchUntil(library, exchange, 3)).toEqual(['present', 'empty', 'present']);
 });
