@@ -17,9 +17,12 @@ export interface SimulatedCard {
   fate: (command: Bytes, index: number) => CommandFate;
   /** As it stands in the chip's memory, not asked through any reader. */
   balanceMinor(): bigint;
-  /** Puts the card on the reader and keeps it there, through restarts of the reader; at once if it is there already. */
+  /**
+   * Puts the card on the reader and keeps it there, through restarts of the reader; at once if it is there already. A card that was just
+   * lifted may be put back at once: the reader has seen it go before it sees it come.
+   */
   insert(): Promise<void>;
-  /** Takes it away. */
+  /** Takes it away; resolves when the chip is at rest, also after a fate has lifted it. */
   lift(): Promise<void>;
   close(): Promise<void>;
 }
@@ -36,7 +39,9 @@ export async function openSimulatedCard({ folder, name, port, onJournal }: CardO
   await mkdir(join(folder, 'cards'), { recursive: true, mode: 0o700 });
   const memory = await FileCardMemory.open(join(folder, 'cards', `${name}.json`), () => createFactoryImage({ random: secureRandom }));
   const chip = new Chip({ memory, observer: journalPayments(onJournal) });
-  let inserted: { readonly lift: () => Promise<void> } | undefined;
+  let inserted: AbortController | undefined;
+  /** Settles when the latest insertion is over and the chip is at rest. */
+  let atRest: Promise<void> = Promise.resolve();
   const card: SimulatedCard = {
     cardId: encodeHex(chip.uid),
     fate: () => 'answer',
@@ -46,39 +51,37 @@ export async function openSimulatedCard({ folder, name, port, onJournal }: CardO
     },
     insert: async () => {
       if (inserted !== undefined) return;
-      const controller = new AbortController();
-      let ended: Promise<void> = Promise.resolve();
-      const first = new Promise<void>((resolve) => {
-        ended = keepInserted({
-          host: '127.0.0.1',
-          port,
-          chip,
-          signal: controller.signal,
-          beforeAnswer: (command, index) => {
-            const fate = card.fate(command, index);
-            // A lifted card stays away until a person puts it back.
-            if (fate === 'lift-before' || fate === 'lift-after') {
-              inserted = undefined;
-              controller.abort();
-            }
-            return fate;
-          },
-          // With the simulated reader of the host there is no reader before the host runs: the card waits for it.
-          onChange: () => resolve(),
-        });
+      const insertion = new AbortController();
+      inserted = insertion;
+      await new Promise<void>((resolve) => {
+        // There is one chip: it comes back only once it has finished what it was lifted from, and lost its session.
+        atRest = atRest.then(() =>
+          keepInserted({
+            host: '127.0.0.1',
+            port,
+            chip,
+            signal: insertion.signal,
+            beforeAnswer: (command, index) => {
+              const fate = card.fate(command, index);
+              // A lifted card stays away until a person puts it back.
+              if (fate === 'lift-before' || fate === 'lift-after') {
+                if (inserted === insertion) inserted = undefined;
+                insertion.abort();
+              }
+              return fate;
+            },
+            // With the simulated reader of the host there is no reader before the host runs: the card waits for it.
+            onChange: () => resolve(),
+          }),
+        );
+        // Lifted before it lay there.
+        void atRest.then(resolve);
       });
-      inserted = {
-        lift: async () => {
-          controller.abort();
-          await ended;
-        },
-      };
-      await first;
     },
     lift: async () => {
-      const held = inserted;
+      inserted?.abort();
       inserted = undefined;
-      await held?.lift();
+      await atRest;
     },
     close: async () => {
       await card.lift();
