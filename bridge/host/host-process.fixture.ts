@@ -22,8 +22,18 @@ export interface HostProcess {
   readonly log: () => string;
 }
 
+const folders = new Set<string>();
+/** Of hosts that outlive their test. */
+process.once('exit', () => folders.forEach(removeFolder));
+
+function removeFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+  folders.delete(folder);
+}
+
 export function spawnHost(config: HostConfig, { environment = {}, origin = TEST_ORIGIN, command }: { environment?: Record<string, string>; origin?: string; command?: readonly string[] } = {}): HostProcess {
   const folder = mkdtempSync(join(tmpdir(), 'kessai-host-'));
+  folders.add(folder);
   const configPath = join(folder, 'kessai-host.json');
   writeFileSync(configPath, JSON.stringify(config));
   const [program = '', ...programArguments] = command ?? [process.execPath, '--import', 'tsx', MAIN_FILE, '--config', configPath];
@@ -48,7 +58,7 @@ export function spawnHost(config: HostConfig, { environment = {}, origin = TEST_
   child.stdin.on('error', () => undefined);
   const ended = new Promise<number | string>((resolve) => {
     child.once('close', (code, signal) => {
-      rmSync(folder, { recursive: true, force: true });
+      removeFolder(folder);
       for (const listener of onDisconnect) listener();
       resolve(code ?? signal ?? 'unknown');
     });
