@@ -7,9 +7,8 @@ import { earlierScreen, errorScreen, notPaidScreen, paidScreen, receiptScreen, u
 import type { Details, Screen, ScreenKind } from './screen.ts';
 import { billScreen, estimateScreen, openingScreen } from './shopping-screens.ts';
 
-/** A click that was meant for the screen before must not agree to this one: its button lies at the same place. */
+/** A click that was meant for the screen before must not agree to this one, nor cancel or close it: its buttons lie at the same place. */
 const CLICK_GUARD_MS = 350;
-const GUARDED: readonly ScreenKind[] = ['estimate', 'bill', 'balance'];
 
 export interface Stage {
   show(screen: Screen): void;
@@ -21,6 +20,7 @@ export function createStage(root: HTMLElement, details: () => Details | null): S
   const place = h('div', { class: 'place' });
   root.replaceChildren(place, live);
   let shown: ScreenKind | undefined;
+  let guardedUntil = 0;
 
   return {
     show: (screen) => {
@@ -32,6 +32,8 @@ export function createStage(root: HTMLElement, details: () => Details | null): S
       if (more !== null && more.steps.length > 0) element.querySelector('.body')?.append(detailsPart(more, wasOpen));
       place.replaceChildren(element);
       shown = screen.kind;
+      if (!isSame) guardedUntil = performance.now() + CLICK_GUARD_MS;
+      guard([...element.querySelectorAll<HTMLButtonElement>('.actions button')], guardedUntil - performance.now());
       if (isSame) {
         const again = [...element.querySelectorAll<HTMLElement>('[data-testid]')].find((candidate) => candidate.dataset.testid === focused);
         (again ?? headingOf(element))?.focus();
@@ -39,7 +41,6 @@ export function createStage(root: HTMLElement, details: () => Details | null): S
         return;
       }
       live.textContent = '';
-      if (GUARDED.includes(screen.kind)) guard(element.querySelector<HTMLButtonElement>('button.primary'));
       document.title = `${headingOf(element)?.textContent ?? ''} - ${t('productName')}`;
       headingOf(element)?.focus();
       window.scrollTo(0, 0);
@@ -87,8 +88,8 @@ function headingOf(element: HTMLElement): HTMLElement | null {
   return element.querySelector('h1');
 }
 
-function guard(button: HTMLButtonElement | null): void {
-  if (button === null) return;
-  button.disabled = true;
-  setTimeout(() => (button.disabled = false), CLICK_GUARD_MS);
+function guard(buttons: readonly HTMLButtonElement[], forMs: number): void {
+  if (forMs <= 0) return;
+  for (const button of buttons) button.disabled = true;
+  setTimeout(() => buttons.forEach((button) => (button.disabled = false)), forMs);
 }
