@@ -17,6 +17,8 @@ const paymentRecordSchema = v.strictObject({
   order: orderSchema,
   /** The window shows an end; the next payment of this tab may take its place. */
   over: v.boolean(),
+  /** The customer agreed to the debit: a reload of the window settles this payment, and never begins its order again. */
+  agreed: v.optional(v.boolean()),
 });
 export type PaymentRecord = v.InferOutput<typeof paymentRecordSchema>;
 

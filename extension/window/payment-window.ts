@@ -33,6 +33,11 @@ async function loadRecord(): Promise<PaymentRecord | undefined> {
   return record?.paymentId === asked.get('payment') ? record : undefined;
 }
 
+/** Read anew before it is written: the background puts the window's number into it. */
+async function note(record: PaymentRecord, change: Partial<Pick<PaymentRecord, 'over' | 'agreed'>>): Promise<void> {
+  await browser.storage.session.set({ [recordKey(record.tabId)]: { ...((await loadRecord()) ?? record), ...change } });
+}
+
 /** The page's own document where the browser can name it: another page in the same tab is not connected to. */
 function connectToPage({ tabId, documentId, paymentId }: PaymentRecord): ReturnType<typeof openPageLink> {
   const port = browser.tabs.connect(tabId, { name: portName(paymentId), ...(documentId === undefined ? { frameId: 0 } : { documentId }) });
@@ -73,7 +78,8 @@ async function start(root: HTMLElement): Promise<void> {
     speech: createSpeech(settings.speech, messageLanguage()),
     now,
     random: platformRandom,
-    finished: () => browser.storage.session.set({ [recordKey(record.tabId)]: { ...record, over: true } }),
+    finished: () => note(record, { over: true }),
+    debitAgreed: (agreed) => note(record, { agreed }),
     openSetUp: () => void browser.runtime.openOptionsPage(),
     close: closeWindow,
   };

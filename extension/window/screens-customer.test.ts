@@ -47,7 +47,10 @@ function createParts() {
     readBalance: true,
     now: () => 1000,
     showOutcome: vi.fn(),
-    onOpenPayment: (payment: OpenPayment | undefined) => void opened.push(payment),
+    onOpenPayment: (payment: OpenPayment | undefined) => {
+      opened.push(payment);
+      return Promise.resolve();
+    },
   };
   return { ...createCustomer(parts), parts, screens, memory, watch, opened };
 }

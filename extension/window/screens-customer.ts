@@ -44,7 +44,7 @@ export interface CustomerParts {
   /** Shows how it ended. */
   readonly showOutcome: (outcome: Outcome) => void;
   /** The debit is about to leave: from here on the page must not be told "not paid" by silence. Undefined: it has not left after all. */
-  readonly onOpenPayment: (payment: OpenPayment | undefined) => void;
+  readonly onOpenPayment: (payment: OpenPayment | undefined) => Promise<void>;
 }
 
 export function createCustomer(parts: CustomerParts): PaymentScreens {
@@ -81,7 +81,7 @@ export function createCustomer(parts: CustomerParts): PaymentScreens {
       if (open !== undefined) void memory.removeOpenPayment(open.paymentId);
       open = undefined;
       money = { kind: 'untouched' };
-      parts.onOpenPayment(undefined);
+      void parts.onOpenPayment(undefined);
       showCard(parts, current, again?.code ?? null, stop);
     },
     showProgress: () => {
@@ -94,7 +94,7 @@ export function createCustomer(parts: CustomerParts): PaymentScreens {
         open = openPaymentOf(view, now());
         // On disk before the debit leaves: a window that dies here is found again.
         await memory.addOpenPayment(open);
-        parts.onOpenPayment(open);
+        await parts.onOpenPayment(open);
       }
       return { agreed, shown: shownText({ view }) };
     },

@@ -35,6 +35,8 @@ export interface WindowParts {
   readonly random: RandomBytes;
   /** The window shows an end. */
   readonly finished: () => Promise<void>;
+  /** True before the debit may leave; false should it not have left after all. */
+  readonly debitAgreed: (agreed: boolean) => Promise<void>;
   readonly openSetUp: () => void;
   readonly close: () => void;
 }
@@ -73,7 +75,9 @@ export async function walk(parts: WindowParts): Promise<void> {
     return;
   }
   await settleEarlier(parts, identity);
-  await payUntilDone(parts, identity);
+  // Reloaded after the customer had agreed, or at the end: begun again, the same order would be billed a second time.
+  if (parts.record.over || parts.record.agreed === true) parts.close();
+  else await payUntilDone(parts, identity);
 }
 
 /** Payments of earlier windows whose outcome is not known yet, oldest first; the customer may put them off. */
@@ -108,10 +112,11 @@ async function payOnce(parts: WindowParts, identity: Identity): Promise<'again' 
     showOutcome: (outcome) => {
       if (outcome.kind !== 'unknown') showEnd(parts, outcome, parts.close);
     },
-    onOpenPayment: (payment) => {
+    onOpenPayment: async (payment) => {
       link.setProvisional(payment === undefined ? null : unknownReceipt(payment));
       if (payment === undefined) window.removeEventListener('beforeunload', askBeforeLeaving);
       else window.addEventListener('beforeunload', askBeforeLeaving);
+      await parts.debitAgreed(payment !== undefined);
     },
   });
   stage.show({ kind: 'opening', origin: record.origin, cancel: screens.stop });
