@@ -2,11 +2,12 @@
  * What all specs share: one stage for the whole run, an enrolled browser profile of which every browser is a copy, and the
  * closing of the accounts after each test. A test starts with the card on the reader and a browser that has paid nowhere yet.
  */
-import { cp, mkdir } from 'node:fs/promises';
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { expect, test as base } from 'playwright/test';
 import type { Browser, BrowserOptions } from '#world/browser.ts';
 import type { ShopOfWorld } from '#world/shops.ts';
+import type { SimulatedCard } from '#world/simulated-card.ts';
 import { openStage, type Stage, type StageOptions } from '#world/stage.ts';
 import { wrongInAccounts } from './accounts.ts';
 import { recordNativeMessages, type NativeRecord } from './native-record.ts';
@@ -20,8 +21,8 @@ export interface House {
   readonly shop: ShopOfWorld;
   readonly otherShop: ShopOfWorld;
   readonly native: NativeRecord;
-  /** Another browser of the same customer, with a profile of its own; closed when the test ends. */
-  openBrowser(changes?: Partial<BrowserOptions>): Promise<Browser>;
+  /** All that money was put on; whoever issues another adds it. */
+  readonly cards: SimulatedCard[];
 }
 
 interface WorkerFixtures {
@@ -31,7 +32,11 @@ interface WorkerFixtures {
 }
 
 interface TestFixtures {
+  /** The everyday browser as if it had never paid; its pages are closed when the test ends. */
   readonly browserOfTest: Browser;
+  /** Another browser of the same customer, with a profile of its own; closed when the test ends. */
+  readonly openBrowser: (changes?: Partial<BrowserOptions>) => Promise<Browser>;
+  readonly accounts: undefined;
 }
 
 const ENROLLED = 'enrolled';
@@ -46,14 +51,29 @@ export async function openCopy(stage: Stage, profile: string, changes: Partial<B
   const { folder } = stage.world;
   // Without its hosts: a copy has the one that it is given, or none.
   await cp(join(folder, ENROLLED), join(folder, profile), { recursive: true, filter: (source) => !source.endsWith('NativeMessagingHosts') });
+  await forgetLanguage(join(folder, profile, 'profile', 'Default', 'Preferences'));
   return stage.openBrowser({ profile, ...changes });
+}
+
+/** A profile keeps the languages of its first start. */
+async function forgetLanguage(file: string): Promise<void> {
+  const preferences = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  await writeFile(file, JSON.stringify({ ...preferences, intl: undefined }));
 }
 
 export function stageOptions(name: string, changes: Partial<StageOptions> = {}): StageOptions {
   return { folder: join(E2E_FOLDER, name), reader: 'pcsc', openingBalanceMinor: OPENING_BALANCE_MINOR, ...changes };
 }
 
-export const test = base.extend<TestFixtures & { readonly accounts: undefined }, WorkerFixtures>({
+let opened = 0;
+
+/** For specs with a stage of their own. */
+export const testWithoutHouse = base.extend({
+  // The runner would have every browser say that it is American; ours say what their environment does.
+  locale: async ({}, use) => use(undefined),
+});
+
+export const test = testWithoutHouse.extend<TestFixtures, WorkerFixtures>({
   house: [
     // Playwright reads the pattern: no other fixture is needed.
     async ({}, use, { workerIndex }) => {
@@ -64,8 +84,7 @@ export const test = base.extend<TestFixtures & { readonly accounts: undefined },
         const [shop, otherShop] = stage.world.shops;
         if (shop === undefined || otherShop === undefined) throw new Error('a world without its two shops');
         const native = await recordNativeMessages(stage.hostBundle, stage.world.folder);
-        let opened = 0;
-        await use({ stage, shop, otherShop, native, openBrowser: (changes) => openCopy(stage, `copy-${++opened}`, changes) });
+        await use({ stage, shop, otherShop, native, cards: [stage.card] });
       } finally {
         await stage.close();
       }
@@ -82,6 +101,16 @@ export const test = base.extend<TestFixtures & { readonly accounts: undefined },
     { scope: 'worker', timeout: 60_000 },
   ],
 
+  openBrowser: async ({ house }, use) => {
+    const browsers: Browser[] = [];
+    await use(async (changes) => {
+      const browser = await openCopy(house.stage, `copy-${++opened}`, changes);
+      browsers.push(browser);
+      return browser;
+    });
+    for (const browser of browsers) await browser.close();
+  },
+
   browserOfTest: async ({ everyday }, use) => {
     await forgetPayments(everyday);
     await use(everyday);
@@ -89,13 +118,13 @@ export const test = base.extend<TestFixtures & { readonly accounts: undefined },
   },
 
   accounts: [
-    async ({ house: { stage } }, use) => {
+    async ({ house: { stage, cards } }, use) => {
       stage.card.fate = () => 'answer';
       await stage.card.insert();
       stage.forget();
       await use(undefined);
       stage.card.fate = () => 'answer';
-      await expect.poll(() => wrongInAccounts(stage.world, [stage.card]), { message: 'card, books and shops agree' }).toEqual([]);
+      await expect.poll(() => wrongInAccounts(stage.world, cards), { message: 'card, books and shops agree' }).toEqual([]);
     },
     { auto: true },
   ],
