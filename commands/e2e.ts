@@ -3,9 +3,10 @@ import { spawn } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import * as v from 'valibot';
 import { prepareMachine } from './prepare.ts';
+import { EXIT, runCommand } from './run-command.ts';
 
 export interface E2eResult {
   readonly passed: number;
@@ -14,7 +15,6 @@ export interface E2eResult {
   readonly output: string;
 }
 
-const EXIT = { passed: 0, failed: 1, usage: 2 } as const;
 const RESULT_FILE = join('var', 'e2e-result.json');
 const resultSchema = v.object({ stats: v.object({ expected: v.number(), unexpected: v.number(), flaky: v.number() }) });
 
@@ -52,28 +52,21 @@ async function readCounts(exitCode: number): Promise<Omit<E2eResult, 'output'>> 
   return { passed: expected, failed: exitCode !== 0 && failed === 0 ? 1 : failed };
 }
 
-async function main(): Promise<number> {
-  const program = new Command('e2e')
-    .description('Plays the end-to-end suite: shop page, extension, native host, PC/SC, simulated card, servers over mutual TLS, PostgreSQL.')
-    .argument('[specs...]', 'only spec files whose path contains one of these')
-    .option('--json', 'print one JSON object {passed, failed, output} instead of the progress')
-    .addHelpText('after', '\nAfter a failure: screenshots below var/e2e/failures/, logs of the servers below var/e2e/stage-*/log/.\nExit code 0: all passed; 1: something failed; 2: wrong usage or missing packages.')
-    .exitOverride();
-  try {
-    program.parse();
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? EXIT.passed : EXIT.usage;
-  }
-  const isJson = program.opts<{ json?: true }>().json === true;
+async function run({ json }: { readonly json?: true }): Promise<number> {
   const preparation = await prepareMachine({ needs: ['browser', 'pcsc'], log: (line) => process.stderr.write(`${line}\n`) });
   if (preparation.missing.length > 0) {
     process.stderr.write(`Some packages are missing. Install them with:\n  ${preparation.command ?? ''}\n`);
     return EXIT.usage;
   }
-  const result = await runE2e({ specs: program.args, onOutput: (text) => (isJson ? undefined : process.stdout.write(text)) });
-  process.stdout.write(isJson ? `${JSON.stringify(result)}\n` : `\n${result.passed} passed, ${result.failed} failed\n`);
-  return result.failed === 0 ? EXIT.passed : EXIT.failed;
+  const result = await runE2e({ specs: program.args, onOutput: (text) => (json === true ? undefined : process.stdout.write(text)) });
+  process.stdout.write(json === true ? `${JSON.stringify(result)}\n` : `\n${result.passed} passed, ${result.failed} failed\n`);
+  return result.failed === 0 ? EXIT.done : EXIT.failed;
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) process.exitCode = await main();
+const program = new Command('e2e')
+  .description('Plays the end-to-end suite: shop page, extension, native host, PC/SC, simulated card, servers over mutual TLS, PostgreSQL.')
+  .argument('[specs...]', 'only spec files whose path contains one of these')
+  .option('--json', 'print one JSON object {passed, failed, output} instead of the progress')
+  .addHelpText('after', '\nAfter a failure: screenshots below var/e2e/failures/, logs of the servers below var/e2e/stage-*/log/.\nExit code 0: all passed; 1: something failed; 2: wrong usage or missing packages.');
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) process.exitCode = await runCommand(program, run);
