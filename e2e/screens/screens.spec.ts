@@ -54,8 +54,8 @@ for (const language of ['en', 'ja'] as const) {
           await open(name);
           await expect(page.locator('button:disabled')).toHaveCount(0);
           await page.screenshot({ path: join(PICTURES, `${name}-${language}-${colorScheme}.png`), fullPage: OPTIONS.includes(name) });
-          const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze();
-          expect(violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => String(target))]), name).toEqual([]);
+          // Colours do not depend on the words: the dark theme is judged in one language.
+          if (language === 'en' || colorScheme === 'light') expect(await violationsOf(page), name).toEqual([]);
           expect(await emptyMessages(page), name).toEqual([]);
           expect(await sidewaysOverflow(page), name).toBeLessThanOrEqual(0);
         }
@@ -135,4 +135,9 @@ async function emptyMessages(page: Page): Promise<string[]> {
 
 async function sidewaysOverflow(page: Page): Promise<number> {
   return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+}
+
+async function violationsOf(page: Page): Promise<unknown[]> {
+  const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze();
+  return violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => String(target))]);
 }
