@@ -70,6 +70,15 @@ export async function press(window: Page, button: 'primary' | 'cancel' | 'close'
   await window.getByTestId(button).click();
 }
 
+/** A payment that an earlier run left open is settled first, with the card on the reader; then the window goes on with its own order. */
+export async function settleEarlier(window: Page): Promise<void> {
+  if ((await untilScreen(window, 'earlier', 'estimate', 'bill', 'error')) !== 'earlier') return;
+  await press(window, 'primary');
+  await untilScreen(window, 'paid', 'not-paid');
+  await press(window, 'close');
+  await untilScreen(window, 'estimate', 'bill', 'error');
+}
+
 /** Agrees at ST4 (if the shop is new), ST7 and ST16; `onScreen` sees each screen before its button is pressed. Ends at the outcome. */
 export async function agreeToAll(window: Page, onScreen: (kind: ScreenKind) => Promise<void> = () => Promise.resolve()): Promise<ScreenKind> {
   const first = await untilScreen(window, 'estimate', 'bill', 'error');

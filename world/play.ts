@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright';
 import type { JournalEntry } from '#protocol/step.ts';
 import type { Party } from '#protocol/steps.ts';
-import { agreeToAll, fillCart, hideBalance, startPayment, PATIENCE_MS, type ScreenKind } from './checkout.ts';
+import { agreeToAll, fillCart, hideBalance, settleEarlier, startPayment, PATIENCE_MS, type ScreenKind } from './checkout.ts';
 import { openBooks } from './books.ts';
 import type { Browser } from './browser.ts';
 import type { Stage } from './stage.ts';
@@ -52,6 +52,8 @@ export async function playPayment(stage: Stage, { readBalance, pictures, log = (
     stage.forget();
     log('payment');
     const window = await startPayment(browser, page);
+    await settleEarlier(window);
+    const roundsBefore = rounds();
     const kind = await agreeToAll(window, (screen) => takePicture(window, screen, pictures));
     if (kind !== 'paid') log(await window.locator('main').innerText());
     const { journal, tally } = await browser.journal();
@@ -66,7 +68,7 @@ export async function playPayment(stage: Stage, { readBalance, pictures, log = (
       balanceBeforeMinor,
       balanceAfterMinor,
       journal: everything,
-      rounds: rounds(),
+      rounds: rounds() - roundsBefore,
       signatures: countSignatures([...stage.signatures, ...tally.map((event) => ({ ...event, party: 'extension' as const }))]),
       agreed: kind === 'paid' && isShopPaid && isSettled && balanceBeforeMinor - balanceAfterMinor === amountMinor,
       pictures,
