@@ -1,7 +1,8 @@
 /** Puts an information server together and starts its edge for browsers; its look-ups are served near or far, as decided elsewhere. */
-import { createPrivateKey, randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type * as v from 'valibot';
+import type { Issuer } from '#protocol/certificate-issue.ts';
 import { parsePem } from '#protocol/certificate-pem.ts';
 import { openDatabase } from '../shared/database.ts';
 import { createEdge } from '../shared/edge.ts';
@@ -9,6 +10,7 @@ import { readTlsIdentity } from '../shared/identity-file.ts';
 import { createLog, type Log } from '../shared/log.ts';
 import { epochMs } from '../shared/process.ts';
 import { portOf, readTrust, type informationPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
+import { loadSigningIdentity } from '../shared/signing-identity.ts';
 import { createTlsServer } from '../shared/tls.ts';
 import { informationMigrations } from './migrations.ts';
 import { createPostgresInformationStore } from './postgres-store.ts';
@@ -31,7 +33,7 @@ export async function startInformationService(config: Config): Promise<StartedIn
   const [trust, web] = await Promise.all([readTrust(config.trust), readTlsIdentity(config.public.identity)]);
   const service = createInformationService({
     store: createPostgresInformationStore(database),
-    customersAuthority: await readAuthority(config.customersAuthority),
+    customersAuthority: await loadAuthority(config.customersAuthority),
     verifier: trust.verifier,
     now: epochMs,
     random: (length) => new Uint8Array(randomBytes(length)),
@@ -57,12 +59,9 @@ export async function startInformationService(config: Config): Promise<StartedIn
   };
 }
 
-async function readAuthority(file: string) {
-  const { certificate, key } = await readTlsIdentity(file);
-  const [der] = parsePem('CERTIFICATE', certificate);
-  if (der === undefined) throw new Error(`${file} holds no certificate`);
-  const pkcs8 = new Uint8Array(createPrivateKey(key).export({ type: 'pkcs8', format: 'der' }));
-  const privateKey = await crypto.subtle.importKey('pkcs8', pkcs8, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
-  pkcs8.fill(0);
-  return { certificate: der, privateKey };
+/** An authority's key signs certificates as a signer's signs messages: loaded once, not extractable. */
+async function loadAuthority(file: string): Promise<Issuer> {
+  const { privateKey, chain: [certificate] } = await loadSigningIdentity(file);
+  if (certificate === undefined) throw new Error(`${file} holds no certificate`);
+  return { certificate, privateKey };
 }
