@@ -5,6 +5,7 @@ import { createSigningKeyPair, encodeCertificateRequest } from '#protocol/certif
 import type { CertificateVerifier } from '#protocol/certificates.ts';
 import { Failure, isFailureCode } from '#protocol/failure.ts';
 import { encodeStrictJson, parseStrictJson } from '#protocol/json.ts';
+import { fetchCarefully } from '../ports/careful-fetch.ts';
 import { readTextBody } from '../ports/read-body.ts';
 import type { StoredIdentity } from '../store/identity-store.ts';
 
@@ -45,18 +46,7 @@ export function normalizeCode(text: string): string {
 }
 
 async function post(url: URL, body: object, fetch: typeof globalThis.fetch): Promise<unknown> {
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'Content-Type': JSON_TYPE, Accept: JSON_TYPE },
-    body: encodeStrictJson(body),
-    credentials: 'include',
-    cache: 'no-store',
-    redirect: 'error',
-    referrerPolicy: 'no-referrer',
-    signal: AbortSignal.timeout(LIMIT_MS),
-  }).catch((cause: unknown) => {
-    throw new Failure('settlement/unreachable', { cause });
-  });
+  const response = await fetchCarefully(fetch, url, { method: 'POST', headers: { 'Content-Type': JSON_TYPE, Accept: JSON_TYPE }, body: encodeStrictJson(body) }, LIMIT_MS);
   const answer = await readTextBody(response, MAX_ANSWER_BYTES).then(parseStrictJson, (cause: unknown) => {
     throw new Failure('settlement/unreachable', { cause });
   });

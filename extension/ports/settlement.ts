@@ -2,6 +2,7 @@
 import { Failure } from '#protocol/failure.ts';
 import type { Settlement } from '#protocol/parties.ts';
 import { MAX_JWS_CHARACTERS, type Jws } from '#protocol/signed.ts';
+import { fetchCarefully } from './careful-fetch.ts';
 import { readTextBody } from './read-body.ts';
 
 const LIMIT_MS = 20_000;
@@ -9,18 +10,7 @@ const JOSE = 'application/jose';
 
 /** `origin`: of the application server. `fetch` is the platform's; the browser adds its client certificate. */
 export function createSettlement(origin: string, fetch: typeof globalThis.fetch): Settlement {
-  const ask = async (path: string, init: RequestInit): Promise<Response> =>
-    fetch(new URL(path, origin), {
-      ...init,
-      // The client certificate travels with credentials only.
-      credentials: 'include',
-      cache: 'no-store',
-      redirect: 'error',
-      referrerPolicy: 'no-referrer',
-      signal: AbortSignal.timeout(LIMIT_MS),
-    }).catch((cause: unknown) => {
-      throw new Failure('settlement/unreachable', { cause });
-    });
+  const ask = (path: string, init: RequestInit): Promise<Response> => fetchCarefully(fetch, new URL(path, origin), init, LIMIT_MS);
 
   const exchange = async (path: string, message: Jws): Promise<Jws> => {
     const response = await ask(path, { method: 'POST', headers: { 'Content-Type': JOSE, Accept: JOSE }, body: message });

@@ -14,7 +14,10 @@ export class PeerRefused extends Error {
   override readonly name = 'PeerRefused';
 }
 
-/** Accepts certificates that carry one of these extended key usages (OIDs: our roles, see protocol/certificates.ts). */
+/**
+ * Accepts certificates that carry one of these extended key usages (OIDs). It looks at the leaf alone: under an anchor whose
+ * authorities may give different roles, judge by `createPeerJudge` (protocol/certificate-peer.ts) instead.
+ */
 export function acceptUsage(...usages: readonly string[]): AcceptPeer {
   return (der) => (new X509Certificate(der).keyUsage as readonly string[] | undefined)?.some((usage) => usages.includes(usage)) ?? false;
 }
