@@ -51,6 +51,7 @@ export const FAILURES = {
   'card/unsupported': { status: 422, text: 'This is another kind of card. Use the payment card that you were given.' },
   'card/not-issued': { status: 404, text: 'This card was not issued by this settlement institution. Use the payment card that you were given.' },
   'card/not-genuine': { status: 403, text: 'This card could not prove that it is genuine. Use another card and tell us about this one.' },
+  'card/several': { status: 409, text: 'More than one card lies on the reader. Leave only your payment card there.' },
   'card/changed': { status: 409, text: 'Another card lies on the reader. Put back the card that you started with.' },
   'card/answer': { status: 502, text: 'The card gave an answer that makes no sense. Take it away, put it back flat on the reader, and try again.' },
   'card/refused': { status: 409, text: 'The card refused. Take it away, put it back, and try again.' },
@@ -62,6 +63,8 @@ export const FAILURES = {
   'reader/no-service': { status: 503, text: 'The computer\'s smart-card service is not running. Install or start it (on Debian: apt install pcscd), then try again.' },
   'reader/in-use': { status: 409, text: 'Another program is using the card reader. Close it and try again.' },
   'reader/failed': { status: 503, text: 'The card reader stopped working. Unplug it, plug it in again, and try again.' },
+  'reader/permission': { status: 403, text: 'This computer does not let the browser use the reader. Open the extension\'s page about readers: it says how to allow it.' },
+  'reader/driver': { status: 409, text: 'Another driver on this computer has taken the reader. Open the extension\'s page about readers: it says how to free it.' },
   'reader/refused-command': { status: 403, text: 'A command that does not belong to this payment was kept from your card. Do not pay here; tell us the code below.' },
 
   'host/missing': { status: 503, text: 'The reader program (native host) is not installed. Install it and try again.' },

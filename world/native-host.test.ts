@@ -7,7 +7,8 @@ import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { PCSC_CONFIG, spawnHost, type HostProcess } from '#bridge/host/host-process.fixture.ts';
 import { TEST_ATR, TestCard } from '#bridge/host/sim/test-card.fixture.ts';
 import { HOST_VERSION } from '#bridge/host/version.ts';
-import { openNativeHost, type NativeHost, type ReaderInfo } from '#bridge/native/client.ts';
+import { openNativeHost, type NativeHost } from '#bridge/native/client.ts';
+import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { startVirtualReader, type VirtualReader } from './virtual-reader.ts';
 
 /** Far beyond what a busy machine needs; each wait says what it was for, long before the test itself is stopped in silence. */

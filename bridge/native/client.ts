@@ -3,11 +3,12 @@ import { MAX_BATCH_COMMANDS, isShortCommand, type CardCommand } from '#protocol/
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { asFailure, Failure, isFailureCode } from '#protocol/failure.ts';
 import { TransmitFailure, type CardChannel } from '../card-channel.ts';
-import { ConnectResult, DisconnectResult, HelloResult, MAX_TRANSMIT_MS, NATIVE_HOST_NAME, NATIVE_PROTOCOL_VERSION, TransmitResult, ReaderList, type ReaderInfo } from './messages.ts';
+import type { ReaderInfo, ReaderSource } from '../reader-source.ts';
+import { ConnectResult, DisconnectResult, HelloResult, MAX_TRANSMIT_MS, NATIVE_HOST_NAME, NATIVE_PROTOCOL_VERSION, TransmitResult, ReaderList } from './messages.ts';
 import { HostPort, type NativePort } from './port.ts';
 
 export { NATIVE_HOST_NAME };
-export type { NativePort, ReaderInfo };
+export type { NativePort };
 
 /** A cold start of Node on a slow computer; afterwards the host answers in milliseconds. */
 const START_LIMIT_MS = 15_000;
@@ -17,23 +18,10 @@ const TRANSMIT_LIMIT_MS = 10_000;
 /** What the host's answer may take beyond the time of the batch. */
 const GRACE_MS = 2_000;
 
-export interface NativeHost {
+export interface NativeHost extends ReaderSource {
   /** The host's version; equal to the one that was expected. */
   readonly version: string;
   readonly platform: string;
-  /** The readers as of the latest news; empty when there is none. */
-  readonly readers: readonly ReaderInfo[];
-  /** Why there may be no readers: `reader/no-service` and the like; undefined when all is well. */
-  readonly problem: Failure | undefined;
-  /** Calls back after every change of `readers` or `problem`, and when the host has died (`problem` is then `host/failed`). Returns the way to stop. */
-  onReaders(callback: (readers: readonly ReaderInfo[]) => void): () => void;
-  /**
-   * Opens the card on that reader for us alone. Fails with `reader/none`, `reader/in-use`, `reader/no-service`, `reader/failed`,
-   * `card/absent`, `card/silent`, `host/failed`. The channel gives each batch `transmitLimitMs` (10 s unless told otherwise).
-   */
-  connect(readerName: string, signal: AbortSignal, transmitLimitMs?: number): Promise<CardChannel>;
-  /** Ends the host process; safe to call twice. */
-  close(): void;
 }
 
 export interface NativeHostOptions {

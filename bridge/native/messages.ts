@@ -28,7 +28,6 @@ const ReaderInfo = v.strictObject({
   state: v.picklist(['empty', 'present', 'in-use', 'mute']),
   atr: v.optional(Atr),
 });
-export type ReaderInfo = v.InferOutput<typeof ReaderInfo>;
 
 export const ReaderList = v.strictObject({
   readers: v.pipe(v.array(ReaderInfo), v.maxLength(MAX_READERS)),

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import type { CardChannel } from '#bridge/card-channel.ts';
-import type { NativeHost, ReaderInfo } from '#bridge/native/client.ts';
+import type { NativeHost } from '#bridge/native/client.ts';
+import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { Failure, type FailureCode } from '#protocol/failure.ts';
 import { createCardWatch, type ReaderView } from './card-watch.ts';
 

@@ -4,7 +4,8 @@
  */
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
 import type { Card } from '#protocol/parties.ts';
-import type { NativeHost, ReaderInfo } from '#bridge/native/client.ts';
+import type { NativeHost } from '#bridge/native/client.ts';
+import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { createCard } from './card.ts';
 
 export interface ReaderView {

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import type { CardChannel } from '#bridge/card-channel.ts';
-import type { ReaderInfo } from '#bridge/native/client.ts';
+import type { ReaderInfo } from '#bridge/reader-source.ts';
 import type { CardCommand } from '#protocol/apdu.ts';
 import { parseHex, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';

@@ -1,5 +1,5 @@
 /** Waiting for the card, working with it, and the balance before the debit (ST8 to ST17). */
-import type { ReaderInfo } from '#bridge/native/client.ts';
+import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { failureText, formatAmount, formatCount, t, type MessageKey } from '../language.ts';
 import type { ReaderView } from '../ports/card-watch.ts';
 import { h } from './dom.ts';

@@ -1,7 +1,8 @@
 /** Watches the readers on a context and thread of its own: the list now and after every change, through hot plug and a service that restarts. */
 import { encodeHex } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { MAX_READERS, type ReaderInfo, type ReaderList } from '#bridge/native/messages.ts';
+import { MAX_READERS, type ReaderList } from '#bridge/native/messages.ts';
+import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { within } from '../within.ts';
 import type { ContextHandle, PcscLibrary, ReaderEvent } from './library.ts';
 import { CardSights, POLL_MS, wakeCard } from './card-sights.ts';

@@ -2,7 +2,8 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { encodeHex, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import type { ReaderInfo, ReaderList } from '#bridge/native/messages.ts';
+import type { ReaderList } from '#bridge/native/messages.ts';
+import type { ReaderInfo } from '#bridge/reader-source.ts';
 import type { CardConnection, ReaderBackend } from '../backend.ts';
 import { VpcdCard } from './vpcd-card.ts';
 
