@@ -3,8 +3,8 @@ import browser from 'webextension-polyfill';
 import { createCertificateVerifier } from '#protocol/certificates.ts';
 import { DEPLOYMENT, TRUST_ANCHORS } from '../built-in.ts';
 import { messageLanguage, t } from '../language.ts';
+import { openReaders } from '../ports/browser-readers.ts';
 import { createCardWatch, type CardWatch } from '../ports/card-watch.ts';
-import { connectNativeHost } from '../ports/native.ts';
 import { loadIdentity, saveIdentity } from '../store/identity-store.ts';
 import { createMemory } from '../store/settings.ts';
 import { startCardCheck } from './card-check.ts';
@@ -13,7 +13,7 @@ import { createOptionsView, type OptionsView } from './options-view.ts';
 async function start(): Promise<void> {
   const memory = createMemory(browser.storage.local, { speech: false, readBalance: DEPLOYMENT.readBalance });
   const [settings, readerName, identity] = await Promise.all([memory.settings(), memory.readerName(), loadIdentity()]);
-  const watch = createCardWatch(connectNativeHost, readerName);
+  const watch = createCardWatch(openReaders(), readerName);
   const verifier = createCertificateVerifier({ anchors: TRUST_ANCHORS, now: null });
   const view = createOptionsView(document.body, {
     settings,

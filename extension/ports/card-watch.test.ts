@@ -1,37 +1,20 @@
 import { expect, test, vi } from 'vitest';
-import type { CardChannel } from '#bridge/card-channel.ts';
 import type { NativeHost } from '#bridge/native/client.ts';
 import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { Failure, type FailureCode } from '#protocol/failure.ts';
 import { createCardWatch, type ReaderView } from './card-watch.ts';
+import { createReaders } from './readers.ts';
+import { createSource } from './source.fixture.ts';
 
 const FELICA = 'SONY RC-S300';
 const OTHER = 'ACR1252';
 
-/** A native host whose readers and cards the test moves. */
 function createHost(readers: readonly ReaderInfo[]) {
-  const callbacks = new Set<(readers: readonly ReaderInfo[]) => void>();
-  const connect = vi.fn((readerName: string): Promise<CardChannel> => Promise.resolve({ readerName, transmit: () => Promise.resolve([]), close: () => Promise.resolve() }));
-  const host = {
-    version: '0.1.0',
-    platform: 'linux',
-    readers,
-    problem: undefined as Failure | undefined,
-    onReaders: (callback: (readers: readonly ReaderInfo[]) => void) => {
-      callbacks.add(callback);
-      return () => void callbacks.delete(callback);
-    },
-    connect,
-    close: vi.fn(),
-  } satisfies NativeHost;
-  const move = (changed: readonly ReaderInfo[], problem?: FailureCode): void => {
-    host.readers = changed;
-    host.problem = problem === undefined ? undefined : new Failure(problem);
-    for (const callback of [...callbacks]) callback(changed);
-  };
-  return { host, connect, move };
+  const { source, ...moves } = createSource(readers);
+  return { host: source, ...moves };
 }
 
+const watchReaders = (open: () => Promise<NativeHost>, chosen: string | null) => createCardWatch(createReaders(open, undefined), chosen);
 const reader = (state: ReaderInfo['state'], name = FELICA): ReaderInfo => ({ name, state });
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 const patient = () => new AbortController().signal;
@@ -39,13 +22,13 @@ const noCommands = () => undefined;
 
 test('a card that lies there already is opened', async () => {
   const { host } = createHost([reader('present')]);
-  const watch = createCardWatch(() => Promise.resolve(host), null);
+  const watch = watchReaders(() => Promise.resolve(host), null);
   expect((await watch.awaitCard(patient(), noCommands)).readerName).toBe(FELICA);
 });
 
 test('it waits until a card is put on any reader', async () => {
   const { host, connect, move } = createHost([reader('empty'), reader('empty', OTHER)]);
-  const watch = createCardWatch(() => Promise.resolve(host), null);
+  const watch = watchReaders(() => Promise.resolve(host), null);
   const card = watch.awaitCard(patient(), noCommands);
   await settled();
   expect(connect).not.toHaveBeenCalled();
@@ -55,7 +38,7 @@ test('it waits until a card is put on any reader', async () => {
 
 test('with a chosen reader a card elsewhere is left alone; a chosen reader that is away is no obstacle', async () => {
   const { host, connect, move } = createHost([reader('empty'), reader('present', OTHER)]);
-  const watch = createCardWatch(() => Promise.resolve(host), FELICA);
+  const watch = watchReaders(() => Promise.resolve(host), FELICA);
   const card = watch.awaitCard(patient(), noCommands);
   await settled();
   expect(watch.view.chosen).toBe(FELICA);
@@ -67,7 +50,7 @@ test('with a chosen reader a card elsewhere is left alone; a chosen reader that 
 test.each<[FailureCode]>([['host/missing'], ['host/version'], ['host/failed'], ['host/malformed']])('%s is shown, and tried again only when the customer says so', async (code) => {
   const { host } = createHost([reader('present')]);
   const open = vi.fn<() => Promise<NativeHost>>().mockRejectedValueOnce(new Failure(code)).mockResolvedValueOnce(host);
-  const watch = createCardWatch(open, null);
+  const watch = watchReaders(open, null);
   const card = watch.awaitCard(patient(), noCommands);
   await settled();
   expect(watch.view).toMatchObject({ problem: code, starting: false, readers: [] });
@@ -79,7 +62,7 @@ test.each<[FailureCode]>([['host/missing'], ['host/version'], ['host/failed'], [
 
 test('no service, no reader, a mute card and a busy reader have their own codes', async () => {
   const { host, move } = createHost([]);
-  const watch = createCardWatch(() => Promise.resolve(host), null);
+  const watch = watchReaders(() => Promise.resolve(host), null);
   const seen: (string | null)[] = [];
   watch.onView = (view: ReaderView) => void seen.push(view.problem);
   await settled();
@@ -93,7 +76,7 @@ test('no service, no reader, a mute card and a busy reader have their own codes'
 test('a card that could not be opened is left alone until it is taken away or the customer tries again', async () => {
   const { host, connect, move } = createHost([reader('present')]);
   connect.mockRejectedValueOnce(new Failure('card/silent'));
-  const watch = createCardWatch(() => Promise.resolve(host), null);
+  const watch = watchReaders(() => Promise.resolve(host), null);
   const card = watch.awaitCard(patient(), noCommands);
   await settled();
   expect(watch.view.problem).toBe('card/silent');
@@ -112,7 +95,7 @@ test('a card that another program had for a moment is opened as soon as it is fr
   try {
     const { host, connect } = createHost([reader('present')]);
     connect.mockRejectedValueOnce(new Failure('reader/in-use'));
-    const watch = createCardWatch(() => Promise.resolve(host), null);
+    const watch = watchReaders(() => Promise.resolve(host), null);
     const card = watch.awaitCard(patient(), noCommands);
     await settled();
     expect(watch.view.problem).toBe('reader/in-use');
@@ -128,7 +111,7 @@ test('a host that dies while the card is opened is not started again by itself',
   const { host, connect } = createHost([reader('present')]);
   connect.mockRejectedValueOnce(new Failure('host/failed'));
   const open = vi.fn(() => Promise.resolve(host));
-  const watch = createCardWatch(open, null);
+  const watch = watchReaders(open, null);
   void watch.awaitCard(patient(), noCommands).catch(() => undefined);
   await settled();
   expect(watch.view.problem).toBe('host/failed');
@@ -137,7 +120,7 @@ test('a host that dies while the card is opened is not started again by itself',
 
 test('the card that lies there can be held back until it has been away', async () => {
   const { host, connect, move } = createHost([reader('present')]);
-  const watch = createCardWatch(() => Promise.resolve(host), null);
+  const watch = watchReaders(() => Promise.resolve(host), null);
   await settled();
   watch.holdPresentCard();
   const card = watch.awaitCard(patient(), noCommands);
@@ -153,7 +136,7 @@ test('the card that lies there can be held back until it has been away', async (
 test('only the customer ends the waiting', async () => {
   const { host } = createHost([reader('empty')]);
   const controller = new AbortController();
-  const watch = createCardWatch(() => Promise.resolve(host), null);
+  const watch = watchReaders(() => Promise.resolve(host), null);
   const card = watch.awaitCard(controller.signal, noCommands);
   await settled();
   controller.abort(new Failure('payment/aborted'));
@@ -163,7 +146,7 @@ test('only the customer ends the waiting', async () => {
 test('closing ends the host, also one that is still starting', async () => {
   const { host } = createHost([]);
   let started: (host: NativeHost) => void = () => undefined;
-  const watch = createCardWatch(() => new Promise((resolve) => (started = resolve)), null);
+  const watch = watchReaders(() => new Promise((resolve) => (started = resolve)), null);
   watch.close();
   started(host);
   await settled();

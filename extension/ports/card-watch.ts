@@ -1,12 +1,12 @@
 /**
- * The readers as the customer sees them, and the way to a card: starts the native host, says what stands in the way in words, waits for
- * a card on any reader (or on the chosen one), and opens it. It gives up only when the customer does.
+ * The readers as the customer sees them, and the way to a card: says what stands in the way in words, waits for a card on any reader
+ * (or on the chosen one), and opens it. It gives up only when the customer does.
  */
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
 import type { Card } from '#protocol/parties.ts';
-import type { NativeHost } from '#bridge/native/client.ts';
 import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { createCard } from './card.ts';
+import type { Readers } from './readers.ts';
 
 export interface ReaderView {
   readonly readers: readonly ReaderInfo[];
@@ -36,60 +36,44 @@ export interface CardWatch {
 /** How soon a card that another program had is tried again. */
 const IN_USE_PAUSE_MS = 1_000;
 
-export type OpenHost = () => Promise<NativeHost>;
-
-/** `chosen`: the reader's name as remembered. The host is started at once: it needs time that the customer spends reading. */
-export function createCardWatch(openHost: OpenHost, chosen: string | null): CardWatch {
-  const watch = new ReaderWatch(openHost, chosen);
-  watch.start();
-  return watch;
+/** `chosen`: the reader's name as remembered. */
+export function createCardWatch(readers: Readers, chosen: string | null): CardWatch {
+  return new ReaderWatch(readers, chosen);
 }
 
 class ReaderWatch implements CardWatch {
-  readonly #openHost: OpenHost;
+  readonly #readers: Readers;
   #chosen: string | null;
-  #host: NativeHost | undefined;
-  #starting = false;
-  #closed = false;
+  /** What the last attempt to open a card ran into. */
   #problem: FailureCode | null = null;
   /** Readers whose present card is not to be opened (again). */
   readonly #held = new Set<string>();
   #wake: () => void = () => undefined;
   onView: (view: ReaderView) => void = () => undefined;
 
-  constructor(openHost: OpenHost, chosen: string | null) {
-    this.#openHost = openHost;
+  constructor(readers: Readers, chosen: string | null) {
+    this.#readers = readers;
     this.#chosen = chosen;
+    readers.onChange = () => this.#readersChanged();
   }
 
   get view(): ReaderView {
-    const readers = this.#host?.readers ?? [];
-    return { readers, chosen: this.#chosenReader(readers)?.name ?? null, problem: this.#presentProblem(readers), starting: this.#starting };
-  }
-
-  start(): void {
-    if (this.#starting || this.#host !== undefined || this.#closed) return;
-    this.#starting = true;
-    this.#problem = null;
-    this.#openHost().then(
-      (host) => this.#begin(host),
-      (thrown: unknown) => this.#stop(asFailure(thrown)),
-    );
+    const { list, starting } = this.#readers;
+    return { readers: list, chosen: this.#chosenReader()?.name ?? null, problem: this.#presentProblem(), starting };
   }
 
   async awaitCard(signal: AbortSignal, onCommands: (count: number) => void): Promise<Card> {
     for (;;) {
       throwIfAborted(signal);
-      const host = this.#host;
       const reader = this.#readyReader();
-      if (host === undefined || reader === undefined) {
+      if (reader === undefined) {
         await this.#change(signal);
         continue;
       }
       try {
-        const channel = await host.connect(reader.name, signal);
+        const { channel, source } = await this.#readers.connect(reader.name, signal);
         this.#problem = null;
-        return createCard(channel, host, onCommands);
+        return createCard(channel, source, onCommands);
       } catch (thrown) {
         throwIfAborted(signal);
         this.#connectFailed(reader.name, asFailure(thrown));
@@ -98,7 +82,7 @@ class ReaderWatch implements CardWatch {
   }
 
   holdPresentCard(): void {
-    for (const { name, state } of this.#host?.readers ?? []) if (state !== 'empty') this.#held.add(name);
+    for (const { name, state } of this.#readers.list) if (state !== 'empty') this.#held.add(name);
   }
 
   choose(readerName: string | null): void {
@@ -109,42 +93,25 @@ class ReaderWatch implements CardWatch {
   retry(): void {
     this.#held.clear();
     this.#problem = null;
-    this.start();
+    this.#readers.retry();
     this.#changed();
   }
 
   close(): void {
-    this.#closed = true;
     this.onView = () => undefined;
-    this.#host?.close();
+    this.#readers.close();
   }
 
-  #begin(host: NativeHost): void {
-    this.#starting = false;
-    if (this.#closed) {
-      host.close();
-      return;
-    }
-    this.#host = host;
-    host.onReaders((readers) => {
-      if (host.problem?.code === 'host/failed') this.#stop(host.problem);
-      // A card that was taken away may come back and be opened; so may one whose reader was.
-      for (const name of [...this.#held]) {
-        const state = readers.find((reader) => reader.name === name)?.state;
-        if (state === undefined || state === 'empty') {
-          this.#held.delete(name);
-          this.#problem = null;
-        }
+  #readersChanged(): void {
+    const { list } = this.#readers;
+    // A card that was taken away may come back and be opened; so may one whose reader was.
+    for (const name of [...this.#held]) {
+      const state = list.find((reader) => reader.name === name)?.state;
+      if (state === undefined || state === 'empty') {
+        this.#held.delete(name);
+        this.#problem = null;
       }
-      this.#changed();
-    });
-    this.#changed();
-  }
-
-  #stop(failure: Failure): void {
-    this.#starting = false;
-    this.#host = undefined;
-    this.#problem = failure.code;
+    }
     this.#changed();
   }
 
@@ -152,10 +119,6 @@ class ReaderWatch implements CardWatch {
     this.#problem = failure.code;
     this.#held.add(readerName);
     if (failure.code === 'reader/in-use') setTimeout(() => this.#letGo(readerName), IN_USE_PAUSE_MS);
-    if (failure.code.startsWith('host/')) {
-      this.#host?.close();
-      this.#host = undefined;
-    }
     this.#changed();
   }
 
@@ -167,21 +130,20 @@ class ReaderWatch implements CardWatch {
   }
 
   #readyReader(): ReaderInfo | undefined {
-    const readers = this.#host?.readers ?? [];
-    const chosen = this.#chosenReader(readers);
-    return (chosen === undefined ? readers : [chosen]).find(({ name, state }) => state === 'present' && !this.#held.has(name));
+    const chosen = this.#chosenReader();
+    return (chosen === undefined ? this.#readers.list : [chosen]).find(({ name, state }) => state === 'present' && !this.#held.has(name));
   }
 
-  #chosenReader(readers: readonly ReaderInfo[]): ReaderInfo | undefined {
-    return readers.find(({ name }) => name === this.#chosen);
+  #chosenReader(): ReaderInfo | undefined {
+    return this.#readers.list.find(({ name }) => name === this.#chosen);
   }
 
-  #presentProblem(readers: readonly ReaderInfo[]): FailureCode | null {
-    if (this.#host === undefined) return this.#problem;
-    if (this.#host.problem !== undefined) return this.#host.problem.code;
-    if (readers.length === 0) return 'reader/none';
+  #presentProblem(): FailureCode | null {
+    const { list, problem } = this.#readers;
+    if (problem !== null) return problem;
     if (this.#problem !== null) return this.#problem;
-    const relevant = this.#chosenReader(readers) ?? (readers.length === 1 ? readers[0] : undefined);
+    const relevant = this.#chosenReader() ?? (list.length === 1 ? list[0] : undefined);
+    if (relevant?.problem !== undefined) return relevant.problem;
     if (relevant?.state === 'mute') return 'card/silent';
     return relevant?.state === 'in-use' ? 'reader/in-use' : null;
   }

@@ -5,22 +5,22 @@ import { Failure } from '#protocol/failure.ts';
 import type { Card } from '#protocol/parties.ts';
 import { createApduGate } from '#bridge/apdu-gate.ts';
 import type { CardChannel } from '#bridge/card-channel.ts';
-import type { NativeHost } from '#bridge/native/client.ts';
+import type { ReaderSource } from '#bridge/reader-source.ts';
 
-/** The part of the native host that tells of a lost card. */
-type ReaderNews = Pick<NativeHost, 'onReaders' | 'problem'>;
+/** The part of a reader's source that tells of a lost card. */
+type ReaderNews = Pick<ReaderSource, 'onReaders' | 'problem'>;
 
 /** `onCommands` is told how many commands the card has carried out, after each batch. */
-export function createCard(channel: CardChannel, host: ReaderNews, onCommands: (count: number) => void): Card {
+export function createCard(channel: CardChannel, source: ReaderNews, onCommands: (count: number) => void): Card {
   const gate = createApduGate(channel);
   // The customer's "stop" ends the flow between two steps, never a batch on its way: half a batch helps nobody.
   const { signal } = new AbortController();
   const callbacks = new Set<(failure: Failure) => void>();
   let lost: Failure | undefined;
-  const stopWatching = host.onReaders((readers) => {
+  const stopWatching = source.onReaders((readers) => {
     const state = readers.find(({ name }) => name === channel.readerName)?.state;
-    if (lost !== undefined || (host.problem === undefined && state !== undefined && state !== 'empty')) return;
-    lost = host.problem ?? new Failure('card/removed');
+    if (lost !== undefined || (source.problem === undefined && state !== undefined && state !== 'empty')) return;
+    lost = source.problem ?? new Failure('card/removed');
     for (const callback of callbacks) callback(lost);
   });
 

@@ -8,8 +8,8 @@ import { parsePaymentRecord, recordKey, type PaymentRecord } from '../background
 import { DEPLOYMENT, TRUST_ANCHORS } from '../built-in.ts';
 import { portName } from '../content/link-messages.ts';
 import { messageLanguage } from '../language.ts';
+import { openReaders } from '../ports/browser-readers.ts';
 import { createCardWatch } from '../ports/card-watch.ts';
-import { connectNativeHost } from '../ports/native.ts';
 import { createSettlement } from '../ports/settlement.ts';
 import { openPageLink } from '../ports/shop.ts';
 import { createStage } from '../screens/stage.ts';
@@ -64,7 +64,7 @@ async function start(root: HTMLElement): Promise<void> {
     settings,
     journal,
     link,
-    watch: createCardWatch(connectNativeHost, readerName),
+    watch: createCardWatch(openReaders(), readerName),
     settlement: createSettlement(DEPLOYMENT.settlementOrigin, (...request) => fetch(...request)),
     identity:
       stored === undefined
