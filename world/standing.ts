@@ -1,5 +1,4 @@
 /** A world that stays up for a person with a browser of their own: servers, extension to load, native host registered, and a reader, real or simulated. */
-import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { HostConfig } from '#bridge/host/config.ts';
 import { registerNativeHost, unregisterNativeHost, userManifestFolders, type RegisteredNativeHost } from '#bridge/host/register.ts';
@@ -88,7 +87,7 @@ async function openSimulated(options: StandingOptions, reader: 'virtual' | 'sim'
 
 function register({ world, extension, hostBundle, reader, readerEnvironment }: Opened): Promise<RegisteredNativeHost> {
   return registerNativeHost({
-    chromiumManifestFolders: userManifestFolders(homedir()).chromium,
+    chromiumManifestFolders: userManifestFolders().chromium,
     launcherFolder: join(world.folder, 'host'),
     bundlePath: hostBundle,
     config: { allowedOrigins: [`chrome-extension://${extension.extensionId}/`], allowedExtensions: [], reader },

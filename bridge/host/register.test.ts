@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'vite';
@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openNativeHost } from '#bridge/native/client.ts';
 import { NATIVE_HOST_NAME } from '#bridge/native/messages.ts';
 import { PCSC_CONFIG, spawnHost, TEST_ORIGIN } from './host-process.fixture.ts';
-import { chromiumManifestFolder, registerNativeHost, unregisterNativeHost, userManifestFolders, type RegisteredNativeHost } from './register.ts';
+import { chromiumManifestFolder, registerNativeHost, unregisterNativeHost, type RegisteredNativeHost } from './register.ts';
 import { HOST_VERSION } from './version.ts';
 import { HOST_BUNDLE_NAME, hostBuildConfig } from './vite.config.ts';
 
@@ -61,10 +61,13 @@ describe('a registered host', () => {
   });
 });
 
-test('the folders of the user are those that the browsers name', () => {
-  expect(userManifestFolders('/home/a', 'linux')).toEqual({
-    chromium: ['/home/a/.config/chromium/NativeMessagingHosts', '/home/a/.config/google-chrome/NativeMessagingHosts'],
-    firefox: ['/home/a/.mozilla/native-messaging-hosts'],
-  });
-  expect(userManifestFolders('/Users/a', 'darwin').firefox).toEqual(['/Users/a/Library/Application Support/Mozilla/NativeMessagingHosts']);
+test('a manifest that stood in the place of ours is there again afterwards', async () => {
+  const firefoxManifestFolders = [join(folder, 'lasting')];
+  const path = join(folder, 'lasting', `${NATIVE_HOST_NAME}.json`);
+  mkdirSync(join(folder, 'lasting'));
+  writeFileSync(path, 'a lasting installation');
+  const second = await registerNativeHost({ firefoxManifestFolders, launcherFolder: join(folder, 'launcher'), bundlePath: join(outDir, HOST_BUNDLE_NAME), config: PCSC_CONFIG });
+  expect(readFileSync(path, 'utf8')).toContain(second.launcher);
+  await unregisterNativeHost(second);
+  expect(readFileSync(path, 'utf8')).toBe('a lasting installation');
 });

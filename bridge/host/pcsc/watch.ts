@@ -1,6 +1,6 @@
 /** Watches the readers on a context and thread of its own: the list now and after every change, through hot plug and a service that restarts. */
 import { encodeHex } from '#protocol/bytes.ts';
-import { Failure } from '#protocol/failure.ts';
+import { Failure, type FailureCode } from '#protocol/failure.ts';
 import { MAX_READERS, type ReaderList } from '#bridge/native/messages.ts';
 import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { within } from '../within.ts';
@@ -59,7 +59,7 @@ class Watcher implements ReaderWatch {
           await library.releaseContext(context);
         }
       } catch (reason) {
-        this.#report({ readers: [], problem: reason instanceof Failure ? reason.code : 'reader/failed' });
+        this.#report({ readers: [], problem: listProblem(reason) });
         await this.#pause();
       }
     }
@@ -136,6 +136,12 @@ class Watcher implements ReaderWatch {
       };
     });
   }
+}
+
+/** A service that dies breaks off the conversation (SCARD_F_COMM_ERROR), which would be the card's fault in one with a card. */
+function listProblem(reason: unknown): FailureCode {
+  const code = reason instanceof Failure ? reason.code : 'reader/failed';
+  return code.startsWith('card/') ? 'reader/no-service' : code;
 }
 
 function isThere({ event }: ReaderEvent): boolean {
