@@ -26,8 +26,15 @@ export interface ContractRig {
   readonly lift: () => Promise<void>;
   /** Opens the same card anew after `channel` was closed. */
   readonly reopen: () => Promise<CardChannel>;
+  /** Pulls the reader out from one moment to the next; where it cannot be pulled, the service that keeps it dies. */
+  readonly unplug?: () => Promise<void>;
+  /** Plugs it in again, with the card on it; resolves to a new channel. */
+  readonly replug?: () => Promise<CardChannel>;
   readonly end: () => Promise<void>;
 }
+
+/** Around every border that a reader's framing has: 62- and 63-byte reports, 64-byte packets, 7-bit lengths, blocks of 64 to 256 bytes. */
+const PAYLOAD_LENGTHS = [1, 2, 16, 31, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63, 64, 65, 116, 117, 118, 119, 120, 121, 122, 123, 127, 128, 129, 191, 192, 193, 245, 246, 247, 248, 249, 250, 251, 252, 253, 254, 255];
 
 const never = new AbortController().signal;
 const echo = (hex: string): CardCommand => ({ apdu: parseHex(`80EE0000${(hex.length / 2).toString(16).padStart(2, '0')}${hex}00`), expectedStatus: 0x9100 });
@@ -62,6 +69,20 @@ export function describeCardChannel(name: string, open: () => Promise<ContractRi
       expect(commandsSeen()).toEqual([encodeHex(echo('01').apdu), encodeHex(plain(INS.refuse).apdu)]);
       // A refusal is an answer: the channel goes on.
       expect(hexOf(await channel.transmit([echo('03')], never))).toEqual(['039100']);
+    }));
+
+    test('payloads of every length that a short command holds arrive whole, both ways', withRig(async ({ channel }) => {
+      for (const length of PAYLOAD_LENGTHS) {
+        const payload = Array.from({ length }, (_, index) => ((index * 7 + length) & 0xff).toString(16).padStart(2, '0')).join('').toUpperCase();
+        expect(hexOf(await channel.transmit([echo(payload)], never)), `${length} bytes`).toEqual([`${payload}9100`]);
+      }
+    }));
+
+    test('two callers take turns: neither batch is cut by the other', withRig(async ({ channel, commandsSeen }) => {
+      const [first, second] = [[echo('01'), echo('02'), echo('03')], [echo('11'), echo('12')]];
+      const answers = await Promise.all([channel.transmit(first, never), channel.transmit(second, never)]);
+      expect(answers.map(hexOf)).toEqual([['019100', '029100', '039100'], ['119100', '129100']]);
+      expect(commandsSeen()).toEqual([...first, ...second].map(({ apdu }) => encodeHex(apdu)));
     }));
 
     test('an empty batch sends nothing', withRig(async ({ channel, commandsSeen }) => {
@@ -105,6 +126,30 @@ export function describeCardChannel(name: string, open: () => Promise<ContractRi
       expect((await failureOf(channel.transmit([echo('01')], AbortSignal.abort()))).code).toBe('payment/aborted');
       expect((await failureOf(channel.transmit([echo('02')], never))).code).toBe('card/removed');
       expect(commandsSeen()).toEqual([]);
+    }));
+
+    test('closed in the middle of a batch: nothing follows the command under way', withRig(async ({ channel, commandsSeen }) => {
+      const transmission = failureOf(channel.transmit([plain(INS.mute), echo('01')], never));
+      await expect.poll(() => commandsSeen().length).toBe(1);
+      await channel.close();
+      expect((await transmission).responses).toEqual([]);
+      expect(commandsSeen()).toHaveLength(1);
+      expect((await failureOf(channel.transmit([echo('02')], never))).code).toBe('card/removed');
+    }));
+
+    test('a reader that is pulled out in the middle of a command: the answers before it are handed over, and it serves again when it is back', withRig(async ({ channel, commandsSeen, unplug, replug }) => {
+      if (unplug === undefined || replug === undefined) return;
+      const transmission = failureOf(channel.transmit([echo('01'), plain(INS.mute), echo('02')], never));
+      await expect.poll(() => commandsSeen().length).toBe(2);
+      await unplug();
+      const failure = await transmission;
+      expect(failure.code).toMatch(/^(reader\/(failed|none|no-service)|card\/removed)$/);
+      expect(hexOf(failure.responses)).toEqual(['019100']);
+      expect(commandsSeen()).toHaveLength(2);
+      expect((await failureOf(channel.transmit([echo('03')], never))).code).toBe('card/removed');
+      const next = await replug();
+      expect(hexOf(await next.transmit([echo('04')], never))).toEqual(['049100']);
+      await next.close();
     }));
 
     test('a closed channel sends nothing more, may be closed again, and leaves the card to the next', withRig(async ({ channel, commandsSeen, reopen }) => {

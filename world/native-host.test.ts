@@ -123,6 +123,19 @@ async function openRig(): Promise<ContractRig> {
       await until('empty');
     },
     reopen: () => native.connect(name, never, 1_000),
+    // The virtual reader is no USB device that could be pulled: the service dies with it, which a client sees in the same way.
+    unplug: async () => {
+      await reader.crash();
+      await until('gone');
+    },
+    replug: async () => {
+      await card.lift();
+      await reader.restart();
+      await until('empty');
+      await card.insert(reader.vpcdPorts[0] ?? 0);
+      await until('present');
+      return native.connect(name, never, 1_000);
+    },
     // The card is lifted and the host ended after every test, however it ends.
     end: () => Promise.resolve(),
   };
@@ -266,6 +279,19 @@ describe('on a reader that announces nothing', () => {
 });
 
 describe('without a PC/SC service', () => {
+  test('a service that dies is told as that, and nothing about a card', async () => {
+    const { native, until, leave } = await openDeskAtEmptyReader();
+    await reader.crash();
+    try {
+      await until('gone');
+      expect(native.problem).toMatchObject({ code: 'reader/no-service' });
+    } finally {
+      await reader.restart();
+    }
+    await until('empty');
+    expect(await leave()).toBe(0);
+  });
+
   test('the host says so, and finds the readers when the service comes up', async () => {
     const place = join(folder, 'late');
     const trial = await startVirtualReader({ folder: place });

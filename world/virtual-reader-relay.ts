@@ -1,6 +1,6 @@
 /** Runs inside the private network of a virtual reader: keeps pcscd, and joins each card that connects from outside to vpcd inside. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { connect, type Server, type Socket } from 'node:net';
 import { untilNotedEmpty } from './virtual-reader-gap.ts';
 
@@ -11,7 +11,9 @@ export interface RelayOrder {
   readonly readerNames: readonly string[];
   readonly missesGaps: boolean;
 }
-export type RelayReport = { readonly kind: 'loaded' } | { readonly kind: 'ready' } | { readonly kind: 'failed'; readonly reason: string };
+/** `place`: comes with a listening socket. `crash`: the service and its readers are gone from one moment to the next; `restart`: they are back. */
+export type RelayCommand = { readonly kind: 'place' | 'crash' | 'restart' };
+export type RelayReport = { readonly kind: 'loaded' } | { readonly kind: 'ready' } | { readonly kind: 'crashed' } | { readonly kind: 'failed'; readonly reason: string };
 
 const PCSCD = '/usr/sbin/pcscd';
 const PCSCD_SOCKET = '/run/pcscd/pcscd.comm';
@@ -20,6 +22,8 @@ const START_LIMIT_MS = 15_000;
 const TCP_LISTEN = '0A';
 
 let pcscd: ChildProcess | undefined;
+/** The service was ended on order: its end is no failure. */
+let crashed = false;
 let order: RelayOrder = { configFolder: '', vpcdPorts: [], readerNames: [], missesGaps: false };
 let places = 0;
 
@@ -44,6 +48,10 @@ function startPcscd(): void {
   pcscd = spawn('setpriv', ['--pdeathsig', 'TERM', '--', PCSCD, '--foreground', '--config', configFolder], { stdio: ['ignore', 'ignore', 'inherit'] });
   pcscd.once('error', (reason) => report({ kind: 'failed', reason: `setpriv: ${reason.message}` }));
   pcscd.once('exit', (code) => {
+    if (crashed) {
+      report({ kind: 'crashed' });
+      return;
+    }
     report({ kind: 'failed', reason: `pcscd ended with ${String(code)}.` });
     process.disconnect();
   });
@@ -108,11 +116,20 @@ function takePlace(server: Server): void {
   });
 }
 
-process.on('message', (message: RelayOrder | { kind: 'place' }, handle: unknown) => {
+process.on('message', (message: RelayOrder | RelayCommand, handle: unknown) => {
   if ('configFolder' in message) {
     order = message;
     startPcscd();
-  } else takePlace(handle as Server);
+  } else if (message.kind === 'place') takePlace(handle as Server);
+  else if (message.kind === 'crash') {
+    crashed = true;
+    pcscd?.kill('SIGKILL');
+  } else {
+    crashed = false;
+    // A service that was killed leaves its socket behind, which would pass for the new one's.
+    rmSync(PCSCD_SOCKET, { force: true });
+    startPcscd();
+  }
 });
 process.on('disconnect', () => {
   const ending = pcscd;

@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { RelayOrder, RelayReport } from './virtual-reader-relay.ts';
+import type { RelayCommand, RelayOrder, RelayReport } from './virtual-reader-relay.ts';
 
 const PROJECT_FOLDER = fileURLToPath(new URL('..', import.meta.url));
 const RELAY_FILE = fileURLToPath(new URL('virtual-reader-relay.ts', import.meta.url));
@@ -46,6 +46,10 @@ export interface VirtualReader {
   readonly socketName: string;
   /** What a client of these readers needs in its environment; a browser passes it on to the native host. */
   readonly environment: { readonly PCSCLITE_CSOCK_NAME: string };
+  /** The service is killed, and its readers with it; resolves when it is gone. */
+  crash(): Promise<void>;
+  /** The service and its readers are back, without cards. */
+  restart(): Promise<void>;
   /** Ends pcscd and lifts every card; safe to call twice. */
   stop(): Promise<void>;
 }
@@ -91,8 +95,24 @@ export async function startVirtualReader({ folder, readers = 1, missesGaps = fal
     vpcdPorts,
     socketName,
     environment: { PCSCLITE_CSOCK_NAME: socketName },
+    crash: () => command(relay, 'crash', 'crashed'),
+    restart: () => command(relay, 'restart', 'ready'),
     stop,
   };
+}
+
+function command(relay: ChildProcess, kind: RelayCommand['kind'], answer: RelayReport['kind']): Promise<void> {
+  return new Promise((done, fail) => {
+    const timer = setTimeout(() => fail(new Error(`The virtual reader did not ${kind} within ${START_LIMIT_MS} ms.`)), START_LIMIT_MS);
+    const hear = (report: RelayReport): void => {
+      if (report.kind !== answer) return;
+      clearTimeout(timer);
+      relay.off('message', hear);
+      done();
+    };
+    relay.on('message', hear);
+    relay.send({ kind } satisfies RelayCommand);
+  });
 }
 
 function friendlyName(index: number, readers: number): string {
@@ -170,9 +190,10 @@ function begin(relay: ChildProcess, servers: readonly Server[], order: RelayOrde
     relay.once('error', (cause) => failed('unshare (package util-linux) cannot be run.', cause));
     relay.once('exit', (code) => failed(`it ended with ${String(code)}.`));
     relay.on('message', (report: RelayReport) => {
+      if (report.kind === 'crashed') return;
       if (report.kind === 'loaded') {
         relay.send(order);
-        for (const server of servers) relay.send({ kind: 'place' }, server);
+        for (const server of servers) relay.send({ kind: 'place' } satisfies RelayCommand, server);
         return;
       }
       clearTimeout(timer);

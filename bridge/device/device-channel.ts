@@ -3,6 +3,7 @@ import { isShortCommand, MAX_BATCH_COMMANDS, statusWord, type CardCommand } from
 import type { Bytes } from '#protocol/bytes.ts';
 import { asFailure, Failure } from '#protocol/failure.ts';
 import { TransmitFailure, type CardChannel } from '../card-channel.ts';
+import { Turns } from '../turns.ts';
 import type { CardInField } from './reader-driver.ts';
 
 /** How the conversation ended. `lost`: the card is off the reader. `broken`: the reader must be brought to a known state first. */
@@ -29,7 +30,7 @@ export class DeviceChannel implements CardChannel {
   readonly #settle: (end: ChannelEnd) => void;
   #open = true;
   /** The driver does one thing at a time. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #presenceTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor({ readerName, card, transmitLimitMs, presenceIntervalMs }: DeviceChannelOptions) {
@@ -47,13 +48,13 @@ export class DeviceChannel implements CardChannel {
     if (commands.length > MAX_BATCH_COMMANDS || !commands.every(({ apdu }) => isShortCommand(apdu))) {
       return Promise.reject(new Failure('internal/bug', { detail: 'a batch that no reader takes' }));
     }
-    return this.#inTurn(() => this.#exchangeBatch(commands, signal));
+    return this.#turns.take(() => this.#exchangeBatch(commands, signal));
   }
 
   async close(): Promise<void> {
     this.#open = false;
     // The command on its way is waited for, and nothing follows it: the end of the channel leaves the driver at rest.
-    await this.#inTurn(() => {
+    await this.#turns.take(() => {
       this.#over('closed');
       return Promise.resolve();
     });
@@ -110,7 +111,7 @@ export class DeviceChannel implements CardChannel {
 
   #watchPresence(): void {
     this.#presenceTimer = setTimeout(() => {
-      void this.#inTurn(async () => {
+      void this.#turns.take(async () => {
         if (!this.#isOpen()) return;
         try {
           if (await this.#card.isPresent()) this.#watchPresence();
@@ -120,12 +121,6 @@ export class DeviceChannel implements CardChannel {
         }
       });
     }, this.#presenceIntervalMs);
-  }
-
-  #inTurn<T>(act: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(act);
-    this.#turn = mine.catch(() => undefined);
-    return mine;
   }
 
   #isOpen(): boolean {

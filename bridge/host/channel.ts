@@ -3,6 +3,7 @@ import { isShortCommand, MAX_BATCH_COMMANDS, type CardCommand } from '#protocol/
 import type { Bytes } from '#protocol/bytes.ts';
 import { asFailure, Failure } from '#protocol/failure.ts';
 import { TransmitFailure, type CardChannel } from '../card-channel.ts';
+import { Turns } from '../turns.ts';
 import type { CardConnection, ReaderBackend } from './backend.ts';
 import { exchangeBatch } from './batch.ts';
 
@@ -17,6 +18,7 @@ class DirectChannel implements CardChannel {
   readonly readerName: string;
   readonly #connection: CardConnection;
   readonly #batchLimitMs: number;
+  readonly #turns = new Turns();
   #open = true;
 
   constructor(readerName: string, connection: CardConnection, batchLimitMs: number) {
@@ -25,7 +27,11 @@ class DirectChannel implements CardChannel {
     this.#batchLimitMs = batchLimitMs;
   }
 
-  async transmit(commands: readonly CardCommand[], signal: AbortSignal): Promise<Bytes[]> {
+  transmit(commands: readonly CardCommand[], signal: AbortSignal): Promise<Bytes[]> {
+    return this.#turns.take(() => this.#exchange(commands, signal));
+  }
+
+  async #exchange(commands: readonly CardCommand[], signal: AbortSignal): Promise<Bytes[]> {
     if (!this.#open) throw new TransmitFailure('card/removed', [], { detail: 'the channel is over' });
     if (commands.length > MAX_BATCH_COMMANDS || !commands.every(({ apdu }) => isShortCommand(apdu))) {
       throw new Failure('internal/bug', { detail: 'a batch that no reader takes' });

@@ -3,8 +3,10 @@ import { MAX_BATCH_COMMANDS, isShortCommand, type CardCommand } from '#protocol/
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { asFailure, Failure, isFailureCode } from '#protocol/failure.ts';
 import { TransmitFailure, type CardChannel } from '../card-channel.ts';
+import type { Finding } from '../doctor-findings.ts';
+import { Turns } from '../turns.ts';
 import type { ReaderInfo, ReaderSource } from '../reader-source.ts';
-import { ConnectResult, DisconnectResult, HelloResult, MAX_TRANSMIT_MS, NATIVE_HOST_NAME, NATIVE_PROTOCOL_VERSION, TransmitResult, ReaderList } from './messages.ts';
+import { ConnectResult, DiagnoseResult, DisconnectResult, HelloResult, MAX_TRANSMIT_MS, NATIVE_HOST_NAME, NATIVE_PROTOCOL_VERSION, TransmitResult, ReaderList } from './messages.ts';
 import { HostPort, type NativePort } from './port.ts';
 
 export { NATIVE_HOST_NAME };
@@ -14,6 +16,8 @@ export type { NativePort };
 const START_LIMIT_MS = 15_000;
 /** The host's own limit for connecting is 5 s; it answers before this. */
 const ANSWER_LIMIT_MS = 8_000;
+/** The host asks other programs of the system, each with a limit of its own. */
+const DIAGNOSE_LIMIT_MS = 20_000;
 const TRANSMIT_LIMIT_MS = 10_000;
 /** What the host's answer may take beyond the time of the batch. */
 const GRACE_MS = 2_000;
@@ -22,6 +26,8 @@ export interface NativeHost extends ReaderSource {
   /** The host's version; equal to the one that was expected. */
   readonly version: string;
   readonly platform: string;
+  /** What the host sees of the PC/SC service, readers, drivers and permissions, now. Fails with `host/…`. */
+  diagnose(): Promise<readonly Finding[]>;
 }
 
 export interface NativeHostOptions {
@@ -97,6 +103,10 @@ class OpenHost implements NativeHost {
     throw signal.reason instanceof Failure ? signal.reason : new Failure('payment/aborted', { cause: signal.reason });
   }
 
+  async diagnose(): Promise<readonly Finding[]> {
+    return (await this.#port.request({ op: 'diagnose' }, DiagnoseResult, DIAGNOSE_LIMIT_MS)).findings;
+  }
+
   close(): void {
     this.#callbacks.clear();
     this.#port.close();
@@ -114,6 +124,7 @@ class NativeChannel implements CardChannel {
   readonly #port: HostPort;
   readonly #id: number;
   readonly #limitMs: number;
+  readonly #turns = new Turns();
   #open = true;
 
   constructor(port: HostPort, id: number, readerName: string, limitMs: number) {
@@ -123,7 +134,11 @@ class NativeChannel implements CardChannel {
     this.#limitMs = limitMs;
   }
 
-  async transmit(commands: readonly CardCommand[], signal: AbortSignal): Promise<Bytes[]> {
+  transmit(commands: readonly CardCommand[], signal: AbortSignal): Promise<Bytes[]> {
+    return this.#turns.take(() => this.#exchangeBatch(commands, signal));
+  }
+
+  async #exchangeBatch(commands: readonly CardCommand[], signal: AbortSignal): Promise<Bytes[]> {
     if (!this.#open) throw new TransmitFailure('card/removed', [], { detail: 'the channel is over' });
     if (commands.length === 0) return [];
     if (commands.length > MAX_BATCH_COMMANDS || !commands.every(({ apdu }) => isShortCommand(apdu))) {
