@@ -2,6 +2,7 @@
 import { asFailure, type FailureCode } from '#protocol/failure.ts';
 import { failureText, t, type MessageKey } from '../language.ts';
 import type { ReaderView } from '../ports/card-watch.ts';
+import { READERS_PAGE } from '../manifest.ts';
 import { h } from '../screens/dom.ts';
 import { exclamation, shield, tick } from '../screens/pictures.ts';
 import type { Settings } from '../store/settings.ts';
@@ -32,6 +33,8 @@ export function createOptionsView(root: HTMLElement, parts: OptionsParts): Optio
   const enrolment = createStep('enrol', t('stepEnrol'));
   const reader = createStep('reader', t('stepReader'));
   const card = createStep('card', t('stepCard'));
+  // Beside what changes, so that it keeps its focus.
+  reader.element.querySelector('.setup-body')?.append(h('a', { class: 'link', href: `/${READERS_PAGE}`, 'data-testid': 'readers-link' }, t('readersTitle')));
   root.replaceChildren(
     h(
       'main',

@@ -43,19 +43,29 @@ export function cardInvitation(reader: ReaderView): string {
 }
 
 /** What stands in the way, and the readers with their states; several can be chosen from. */
-export function readerPart({ reader, choose }: WaitingForCard): (HTMLElement | null)[] {
+export function readerPart({ reader, choose, setUpReader }: WaitingForCard): (HTMLElement | null)[] {
   const { readers, chosen, problem } = reader;
   return [
     problem === null ? null : h('p', { class: 'problem', 'data-testid': 'reader-problem', 'data-code': problem }, failureText(problem)),
     readers.length === 0 ? null : h('ul', { class: 'readers', 'data-testid': 'readers' }, ...readers.map((info) => readerRow(info, readers.length > 1, chosen, choose))),
+    needsSetUp(reader) ? button('secondary', { testId: 'set-up-reader', label: t('setUpReader'), act: setUpReader }) : null,
     chosen === null || readers.length < 2 ? null : button('quiet', { testId: 'any-reader', label: t('anyReader'), act: () => choose(null) }),
   ];
 }
 
+/** Problems that waiting or trying again does not end. */
+function needsSetUp({ problem }: ReaderView): boolean {
+  if (problem === null || problem === 'reader/in-use' || problem === 'reader/refused-command') return false;
+  return problem.startsWith('reader/') || problem.startsWith('host/');
+}
+
 const READER_STATES: Record<ReaderInfo['state'], MessageKey> = { empty: 'readerEmpty', present: 'readerPresent', 'in-use': 'readerInUse', mute: 'readerMute' };
 
-function readerRow({ name, state }: ReaderInfo, choosable: boolean, chosen: string | null, choose: WaitingForCard['choose']): HTMLElement {
-  const words = [h('span', { class: 'reader-name' }, name), h('span', { class: `reader-state reader-${state}` }, t(READER_STATES[state]))];
+function readerRow({ name, state, problem }: ReaderInfo, choosable: boolean, chosen: string | null, choose: WaitingForCard['choose']): HTMLElement {
+  const words = [
+    h('span', { class: 'reader-name' }, name),
+    problem === undefined ? h('span', { class: `reader-state reader-${state}` }, t(READER_STATES[state])) : h('span', { class: 'reader-state', 'data-code': problem }, failureText(problem)),
+  ];
   if (!choosable) return h('li', {}, h('span', { class: 'reader-row' }, ...words));
   const isChosen = name === chosen;
   return h('li', {}, h('button', { type: 'button', class: 'reader-row', 'aria-pressed': String(isChosen), 'data-testid': `reader-${name}`, onclick: () => choose(name) }, ...words));

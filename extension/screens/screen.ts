@@ -20,6 +20,8 @@ export interface WaitingForCard {
   readonly reader: ReaderView;
   readonly choose: (readerName: string | null) => void;
   readonly retry: Act;
+  /** Opens the page where readers are paired and examined. */
+  readonly setUpReader: Act;
 }
 
 export type Screen =

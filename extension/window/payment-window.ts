@@ -12,6 +12,7 @@ import { openReaders } from '../ports/browser-readers.ts';
 import { createCardWatch } from '../ports/card-watch.ts';
 import { createSettlement } from '../ports/settlement.ts';
 import { openPageLink } from '../ports/shop.ts';
+import { openReadersPage } from '../readers/open-readers.ts';
 import { createStage } from '../screens/stage.ts';
 import { loadIdentity } from '../store/identity-store.ts';
 import { createMemory } from '../store/settings.ts';
@@ -81,6 +82,7 @@ async function start(root: HTMLElement): Promise<void> {
     finished: () => note(record, { over: true }),
     debitAgreed: (agreed) => note(record, { agreed }),
     openSetUp: () => void browser.runtime.openOptionsPage(),
+    openReaders: () => void openReadersPage(),
     close: closeWindow,
   };
   await walk(parts);

@@ -45,6 +45,7 @@ function createParts() {
     memory,
     speech: { say: vi.fn() },
     readBalance: true,
+    openReaders: vi.fn(),
     now: () => 1000,
     showOutcome: vi.fn(),
     onOpenPayment: (payment: OpenPayment | undefined) => {

@@ -40,6 +40,7 @@ export interface CustomerParts {
   readonly memory: Memory;
   readonly speech: Speech;
   readonly readBalance: boolean;
+  readonly openReaders: () => void;
   readonly now: () => number;
   /** Shows how it ended. */
   readonly showOutcome: (outcome: Outcome) => void;
@@ -129,14 +130,14 @@ function ask(stage: Stage, screenFor: (answer: (agreed: boolean) => void) => Scr
   return new Promise((resolve) => stage.show(screenFor(resolve)));
 }
 
-function showCard({ stage, watch, memory }: CustomerParts, bill: BillView | undefined, again: FailureCode | null, stop: () => void): void {
+function showCard({ stage, watch, memory, openReaders }: CustomerParts, bill: BillView | undefined, again: FailureCode | null, stop: () => void): void {
   if (again !== null && NEEDS_ANOTHER_TRY.includes(again)) watch.holdPresentCard();
   if (bill === undefined) throw new Failure('internal/bug', { detail: 'a card is asked for before the bill' });
   const choose = (readerName: string | null): void => {
     watch.choose(readerName);
     void memory.saveReaderName(readerName);
   };
-  const show = (): void => stage.show({ kind: 'card', bill, again, reader: watch.view, choose, retry: () => watch.retry(), cancel: stop });
+  const show = (): void => stage.show({ kind: 'card', bill, again, reader: watch.view, choose, retry: () => watch.retry(), setUpReader: openReaders, cancel: stop });
   watch.onView = show;
   show();
 }

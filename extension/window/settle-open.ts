@@ -15,6 +15,7 @@ export interface SettleParts {
   readonly settlement: Settlement;
   readonly identity: Identity;
   readonly random: RandomBytes;
+  readonly openReaders: () => void;
 }
 
 /** Identify 5, authenticate 1, read 3. */
@@ -61,12 +62,12 @@ async function readOnce(payment: OpenPayment, parts: SettleParts, signal: AbortS
   }
 }
 
-function showUnknown(payment: OpenPayment, { stage, watch, memory }: SettleParts, failure: FailureCode | null, later: () => void): void {
+function showUnknown(payment: OpenPayment, { stage, watch, memory, openReaders }: SettleParts, failure: FailureCode | null, later: () => void): void {
   const choose = (readerName: string | null): void => {
     watch.choose(readerName);
     void memory.saveReaderName(readerName);
   };
-  const show = (): void => stage.show({ kind: 'unknown', payment, failure, reader: watch.view, choose, retry: () => watch.retry(), later });
+  const show = (): void => stage.show({ kind: 'unknown', payment, failure, reader: watch.view, choose, retry: () => watch.retry(), setUpReader: openReaders, later });
   watch.onView = show;
   show();
 }

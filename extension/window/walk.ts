@@ -38,6 +38,7 @@ export interface WindowParts {
   /** True before the debit may leave; false should it not have left after all. */
   readonly debitAgreed: (agreed: boolean) => Promise<void>;
   readonly openSetUp: () => void;
+  readonly openReaders: () => void;
   readonly close: () => void;
 }
 
@@ -108,6 +109,7 @@ async function payOnce(parts: WindowParts, identity: Identity): Promise<'again' 
     memory,
     speech: parts.speech,
     readBalance: settings.readBalance,
+    openReaders: parts.openReaders,
     now,
     showOutcome: (outcome) => {
       if (outcome.kind !== 'unknown') showEnd(parts, outcome, parts.close);
@@ -220,8 +222,8 @@ export function showFailure(
   stage.show({ kind: 'error', shop, code: failure.code, step: failure.step ?? null, money, retry: acts.retry ?? null, setUp: acts.setUp ?? null, close: acts.close });
 }
 
-function settleParts({ stage, watch, memory, settlement, random }: WindowParts, identity: Identity): SettleParts {
-  return { stage, watch, memory, settlement, identity, random };
+function settleParts({ stage, watch, memory, settlement, random, openReaders }: WindowParts, identity: Identity): SettleParts {
+  return { stage, watch, memory, settlement, identity, random, openReaders };
 }
 
 function publicFailureOf({ code }: Failure): { code: FailureCode; text: string } {

@@ -63,7 +63,7 @@ export const DETAILS: Details = {
 export function createSamples(answered: Answered): Record<string, Screen> {
   const act = (answer: string) => () => answered(answer);
   const asking = { agree: act('agree'), cancel: act('cancel') };
-  const waiting = (reader: ReaderView) => ({ reader, choose: act('choose'), retry: act('retry') });
+  const waiting = (reader: ReaderView) => ({ reader, choose: act('choose'), retry: act('retry'), setUpReader: act('set-up-reader') });
   const notPaid = (reason: NotPaidReason | 'stopped', balanceMinor: bigint | null = null): Screen => ({ kind: 'not-paid', bill: balanceMinor === null ? null : bill, reason, balanceMinor, close: act('close') });
   return {
     opening: { kind: 'opening', origin: bill.shop.origin, cancel: act('cancel') },

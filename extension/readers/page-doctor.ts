@@ -1,0 +1,81 @@
+/** The doctor as far as a page of the extension can see: its browser, the reader program and what that one finds, and the readers. */
+import { FINDINGS, type Finding, type FindingId, type FindingState } from '#bridge/doctor-findings.ts';
+import type { OperatingSystem } from '#bridge/reader-registry.ts';
+import type { FailureCode } from '#protocol/failure.ts';
+import { failureKey, type MessageKey } from '../language.ts';
+import type { ReaderRow } from './reader-rows.ts';
+import type { DeviceRoad, Environment, System } from './readers-page-ports.ts';
+
+export type ProgramState =
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'running'; readonly version: string; readonly platform: string; readonly problem: FailureCode | null; readonly findings: readonly Finding[] }
+  | { readonly kind: 'failed'; readonly code: FailureCode };
+
+/** What only a page can find, beside the table that command line and page share. */
+export const PAGE_FINDING_IDS = ['web-usb', 'web-hid'] as const;
+export type PageFindingId = (typeof PAGE_FINDING_IDS)[number];
+
+export interface PageFinding {
+  readonly id: FindingId | PageFindingId;
+  readonly state: FindingState;
+  readonly about: string | null;
+  /** What was seen: a message of ours, or a name or the program's own words. */
+  readonly seen: { readonly key: MessageKey; readonly values: readonly string[] } | string;
+}
+
+export interface Examined {
+  readonly environment: Environment;
+  readonly program: ProgramState;
+  readonly rows: readonly ReaderRow[];
+}
+
+/** Worst first, so that what needs doing stands on top. */
+export function examine({ environment, program, rows }: Examined): PageFinding[] {
+  const ways = rows.some(({ road, state }) => road !== 'native' && state !== 'blocked');
+  const findings = [...roadFindings(environment), ...programFindings(program, ways), ...rows.flatMap(rowFindings)];
+  const rank: Record<FindingState, number> = { problem: 0, unknown: 1, ok: 2 };
+  return findings.map((finding, at) => ({ finding, at })).sort((one, other) => rank[one.finding.state] - rank[other.finding.state] || one.at - other.at).map(({ finding }) => finding);
+}
+
+function roadFindings({ roads }: Environment): PageFinding[] {
+  const road = (id: PageFindingId, has: DeviceRoad): PageFinding => ({ id, state: roads[has] ? 'ok' : 'unknown', about: null, seen: { key: roads[has] ? 'seenRoad' : 'seenNoRoad', values: [] } });
+  return [road('web-usb', 'webusb'), road('web-hid', 'webhid')];
+}
+
+/** Where another reader serves, a missing program is no problem: it is needed for PC/SC readers only. */
+function programFindings(program: ProgramState, isDispensable: boolean): PageFinding[] {
+  const finding = (id: FindingId, state: FindingState, key: MessageKey, ...values: string[]): PageFinding => ({ id, state, about: null, seen: { key, values } });
+  if (program.kind === 'starting') return [];
+  if (program.kind === 'running') {
+    const answers = finding('host-answers', 'ok', 'seenProgram', program.version);
+    const told: PageFinding[] = program.findings.filter(({ id }) => id !== 'host-answers').map(({ id, state, about, seen }) => ({ id, state, about: about ?? null, seen }));
+    const isTold = told.some(({ id }) => id === 'pcsc-service');
+    return [answers, ...told, ...(isTold || program.problem === null ? [] : [finding('pcsc-service', 'problem', failureKey(program.problem))])];
+  }
+  const state = isDispensable ? 'unknown' : 'problem';
+  if (program.code === 'host/missing') return [finding('host-registered', state, 'seenNoProgram')];
+  if (program.code === 'host/version') return [finding('host-version', state, failureKey(program.code))];
+  return [finding('host-answers', state, failureKey(program.code))];
+}
+
+function rowFindings({ name, problem, state, advice }: ReaderRow): PageFinding[] {
+  const seen = problem === null ? ({ key: 'seenReader', values: [] } as const) : { key: failureKey(problem), values: [] };
+  return advice.map((id) => ({ id, state: problem === null && state !== 'in-use' ? 'unknown' : 'problem', about: name, seen }));
+}
+
+/** `finding_host_registered`. */
+export function titleKey(id: FindingId | PageFindingId): MessageKey {
+  return `finding_${id.replaceAll('-', '_')}` as MessageKey;
+}
+
+/** `fix_pcsc_service_linux`, or `fix_card_present` where all systems have one text; undefined where there is nothing to do. */
+export function fixKey(id: FindingId | PageFindingId, system: System): MessageKey | undefined {
+  if (isPageFinding(id)) return `fix_${id.replaceAll('-', '_')}` as MessageKey;
+  const fix: Readonly<Partial<Record<OperatingSystem | 'any', string>>> = FINDINGS[id].fix;
+  const own = system !== 'other' && fix[system] !== undefined;
+  return own || fix.any !== undefined ? (`fix_${id.replaceAll('-', '_')}${own ? `_${system}` : ''}` as MessageKey) : undefined;
+}
+
+function isPageFinding(id: string): id is PageFindingId {
+  return (PAGE_FINDING_IDS as readonly string[]).includes(id);
+}

@@ -1,0 +1,257 @@
+/** The pairing page's logic: follows readers, program and pairing, tries a reader on demand, and hands every change on as one state. */
+import type { DeviceReaderKind } from '#bridge/reader-registry.ts';
+import type { ReaderSource } from '#bridge/reader-source.ts';
+import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
+import { tryCard, type TrialResult } from './card-trial.ts';
+import { examine, type PageFinding, type ProgramState } from './page-doctor.ts';
+import { addableFamilies, readerRows, type AddableFamily, type ReaderRow } from './reader-rows.ts';
+import type { Environment, PairedReader, ReaderProgram, ReadersPagePorts } from './readers-page-ports.ts';
+import { reportText } from './report.ts';
+
+export type Trial = { readonly rowId: string; readonly readerName: string } & (
+  | { readonly step: 'waiting' | 'running' }
+  | { readonly step: 'done'; readonly result: TrialResult }
+  | { readonly step: 'failed'; readonly code: FailureCode }
+);
+
+export interface ReadersPageState {
+  readonly environment: Environment;
+  readonly program: ProgramState;
+  readonly rows: readonly ReaderRow[];
+  readonly families: readonly AddableFamily[];
+  readonly findings: readonly PageFinding[];
+  readonly trial: Trial | null;
+  /** The family whose pairing the browser refused. */
+  readonly refused: { readonly kind: DeviceReaderKind; readonly code: FailureCode } | null;
+  /** What was copied last, so that its button can say so. */
+  readonly copied: 'report' | 'command' | null;
+}
+
+export interface ReadersPage {
+  readonly state: ReadersPageState;
+  pair(kind: DeviceReaderKind): Promise<void>;
+  forget(rowId: string): Promise<void>;
+  /** Tries that reader with the card that lies on it, or the next one. */
+  startTrial(rowId: string): Promise<void>;
+  stopTrial(): void;
+  /** Starts the reader program again, and looks again. */
+  lookAgain(): Promise<void>;
+  /** Only while the page is looked at does it hold the readers: a payment window needs them as soon as it is not. */
+  attend(isLookedAt: boolean): void;
+  copyReport(): Promise<void>;
+  copyCommand(command: string): Promise<void>;
+  close(): void;
+}
+
+/** `show` is called with every new state, and once at the beginning. */
+export function openReadersPage(ports: ReadersPagePorts, show: (state: ReadersPageState) => void): ReadersPage {
+  const page = new Page(ports, show);
+  page.begin();
+  return page;
+}
+
+class Page implements ReadersPage {
+  readonly #ports: ReadersPagePorts;
+  readonly #show: (state: ReadersPageState) => void;
+  readonly #stopPairing: () => void;
+  #paired: readonly PairedReader[] = [];
+  #program: ReaderProgram | undefined;
+  #devices: ReaderSource | undefined;
+  #isLookedAt = false;
+  #closed = false;
+  #programState: ProgramState = { kind: 'starting' };
+  #trial: Trial | null = null;
+  #trialStop: AbortController | undefined;
+  #refused: ReadersPageState['refused'] = null;
+  #copied: ReadersPageState['copied'] = null;
+  state: ReadersPageState;
+
+  constructor(ports: ReadersPagePorts, show: (state: ReadersPageState) => void) {
+    this.#ports = ports;
+    this.#show = show;
+    this.state = this.#present();
+    this.#stopPairing = ports.pairing.onChange(() => void this.#listPaired());
+  }
+
+  begin(): void {
+    this.#changed();
+    void this.#listPaired();
+    void this.#startProgram();
+  }
+
+  async pair(kind: DeviceReaderKind): Promise<void> {
+    this.#refused = null;
+    try {
+      if ((await this.#ports.pairing.pair(kind)) === 'cancelled') return;
+      await this.#listPaired();
+      // No event tells of a reader that was plugged in before it was paired.
+      this.#reopenDevices();
+    } catch (thrown) {
+      this.#refused = { kind, code: codeOf(thrown) };
+    } finally {
+      this.#changed();
+    }
+  }
+
+  async forget(rowId: string): Promise<void> {
+    if (this.#trial?.rowId === rowId) this.stopTrial();
+    await this.#ports.pairing.forget(rowId);
+    await this.#listPaired();
+    this.#reopenDevices();
+  }
+
+  async startTrial(rowId: string): Promise<void> {
+    this.stopTrial();
+    const row = this.state.rows.find(({ id }) => id === rowId);
+    const source = row?.road === 'native' ? this.#program : this.#devices;
+    if (row === undefined || row.sourceName === null || source === undefined) return;
+    const stop = (this.#trialStop = new AbortController());
+    const about = { rowId, readerName: row.name };
+    const tell = (trial: Trial): void => {
+      if (stop.signal.aborted) return;
+      this.#trial = trial;
+      this.#changed();
+    };
+    tell({ ...about, step: 'waiting' });
+    try {
+      const result = await tryCard({ source, readerName: row.sourceName, signal: stop.signal, now: () => this.#ports.now(), onCard: () => tell({ ...about, step: 'running' }) });
+      tell({ ...about, step: 'done', result });
+    } catch (thrown) {
+      tell({ ...about, step: 'failed', code: codeOf(thrown) });
+    }
+  }
+
+  stopTrial(): void {
+    this.#trialStop?.abort(new Failure('payment/aborted'));
+    this.#trial = null;
+    this.#changed();
+  }
+
+  async lookAgain(): Promise<void> {
+    await Promise.all([this.#listPaired(), this.#startProgram()]);
+  }
+
+  attend(isLookedAt: boolean): void {
+    if (this.#isLookedAt === isLookedAt) return;
+    this.#isLookedAt = isLookedAt;
+    // What was found stays on the screen; only what is still waiting for a card ends.
+    if (!isLookedAt && (this.#trial?.step === 'waiting' || this.#trial?.step === 'running')) this.stopTrial();
+    this.#reopenDevices();
+  }
+
+  async copyReport(): Promise<void> {
+    await this.#copy('report', reportText(this.state));
+  }
+
+  async copyCommand(command: string): Promise<void> {
+    await this.#copy('command', command);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stopPairing();
+    this.#trialStop?.abort(new Failure('payment/aborted'));
+    this.#devices?.close();
+    this.#program?.close();
+  }
+
+  async #copy(what: NonNullable<ReadersPageState['copied']>, text: string): Promise<void> {
+    await this.#ports.copy(text);
+    this.#copied = what;
+    this.#changed();
+  }
+
+  async #listPaired(): Promise<void> {
+    const paired = await this.#ports.pairing.list();
+    if (this.#closed) return;
+    this.#paired = paired;
+    this.#changed();
+  }
+
+  #reopenDevices(): void {
+    this.#devices?.close();
+    this.#devices = undefined;
+    if (this.#isLookedAt && !this.#closed && this.#ports.openDevices !== null) {
+      this.#devices = this.#ports.openDevices();
+      // A driver that has begun has also given its reader a name.
+      this.#devices.onReaders(() => void this.#listPaired());
+    }
+    this.#changed();
+  }
+
+  async #startProgram(): Promise<void> {
+    this.#program?.close();
+    this.#program = undefined;
+    this.#programState = { kind: 'starting' };
+    this.#changed();
+    try {
+      const program = await this.#ports.openProgram();
+      if (this.#closed) {
+        program.close();
+        return;
+      }
+      this.#program = program;
+      this.#follow(program);
+      await this.#diagnose(program);
+    } catch (thrown) {
+      this.#programState = { kind: 'failed', code: codeOf(thrown) };
+      this.#changed();
+    }
+  }
+
+  #follow(program: ReaderProgram): void {
+    const { version, platform } = program;
+    const update = (): void => {
+      const problem = program.problem?.code ?? null;
+      if (problem?.startsWith('host/') === true) {
+        this.#program = undefined;
+        this.#programState = { kind: 'failed', code: problem };
+      } else {
+        const findings = this.#programState.kind === 'running' ? this.#programState.findings : [];
+        this.#programState = { kind: 'running', version, platform, problem, findings };
+      }
+      this.#changed();
+    };
+    program.onReaders(update);
+    update();
+  }
+
+  async #diagnose(program: ReaderProgram): Promise<void> {
+    const findings = await program.diagnose().catch((thrown: unknown) => {
+      // The program serves readers all the same: its doctor is an addition.
+      console.error('the reader program has not examined itself', thrown);
+      return [];
+    });
+    if (this.#program !== program || this.#programState.kind !== 'running') return;
+    this.#programState = { ...this.#programState, findings };
+    this.#changed();
+  }
+
+  #present(): ReadersPageState {
+    const { environment } = this.#ports;
+    const rows = readerRows({ system: environment.system, paired: this.#paired, devices: this.#devices?.readers ?? [], program: this.#program?.readers ?? [] });
+    const program = this.#programState;
+    return {
+      environment,
+      program,
+      rows,
+      families: addableFamilies(environment.system, environment.roads),
+      findings: examine({ environment, program, rows }),
+      trial: this.#trial,
+      refused: this.#refused,
+      copied: this.#copied,
+    };
+  }
+
+  #changed(): void {
+    if (this.#closed) return;
+    this.state = this.#present();
+    this.#show(this.state);
+  }
+}
+
+function codeOf(thrown: unknown): FailureCode {
+  const failure = asFailure(thrown);
+  if (failure.code === 'internal/bug') console.error(failure.cause ?? failure);
+  return failure.code;
+}

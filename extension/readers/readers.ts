@@ -1,0 +1,50 @@
+/** The pairing page in its tab: the browser's own pieces put together. */
+import browser from 'webextension-polyfill';
+import { DEPLOYMENT } from '../built-in.ts';
+import { messageLanguage, t } from '../language.ts';
+import { connectNativeHost } from '../ports/native.ts';
+import { createDriverNames } from './driver-names.ts';
+import { environmentOf } from './environment.ts';
+import { createPairedMemory } from './paired-memory.ts';
+import { createPairing } from './pairing.ts';
+import { openReadersPage, type ReadersPage } from './readers-page.ts';
+import { createReadersView } from './readers-view.ts';
+
+function start(): void {
+  // Typed as always there; Firefox has neither.
+  const { usb, hid } = navigator as Partial<Pick<Navigator, 'usb' | 'hid'>>;
+  const names = createDriverNames();
+  const view = createReadersView(document.body, {
+    pair: (kind) => page.pair(kind),
+    forget: (rowId) => page.forget(rowId),
+    startTrial: (rowId) => page.startTrial(rowId),
+    stopTrial: () => page.stopTrial(),
+    lookAgain: () => page.lookAgain(),
+    copyReport: () => page.copyReport(),
+    copyCommand: (command) => page.copyCommand(command),
+  });
+  const page = openReadersPage(
+    {
+      environment: environmentOf(navigator, DEPLOYMENT.version),
+      pairing: createPairing({ usb, hid, memory: createPairedMemory(browser.storage.local), driverNameOf: (device) => names.nameOf(device) }),
+      openProgram: async () => Object.assign(await connectNativeHost(), { diagnose: () => Promise.resolve([]) }),
+      openDevices: null,
+      copy: (text) => navigator.clipboard.writeText(text),
+      now: () => performance.now(),
+    },
+    (state) => view.show(state),
+  );
+  attendWhileLookedAt(page);
+  window.addEventListener('pagehide', () => page.close());
+}
+
+function attendWhileLookedAt(page: ReadersPage): void {
+  const attend = (): void => page.attend(document.visibilityState === 'visible' && document.hasFocus());
+  for (const event of ['focus', 'blur']) window.addEventListener(event, attend);
+  document.addEventListener('visibilitychange', attend);
+  attend();
+}
+
+document.documentElement.lang = messageLanguage();
+document.title = `${t('readersTitle')} - ${t('productName')}`;
+start();
