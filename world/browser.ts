@@ -32,6 +32,15 @@ export interface BrowserOptions {
   readonly colorScheme?: 'light' | 'dark';
   /** More of Chromium's own options, for example to reach a server by a detour. */
   readonly browserArguments?: readonly string[];
+  /** Another way to start it, for example among emulated devices. */
+  readonly launch?: BrowserLaunch;
+}
+
+export interface BrowserLaunch {
+  /** A program that runs the browser with the parameters it is given, as the same process. */
+  wrapExecutable(executablePath: string): Promise<string>;
+  /** Before the browser runs. */
+  prepareProfile(userDataDir: string, extensionOrigin: string): Promise<void>;
 }
 
 export interface Browser {
@@ -50,9 +59,9 @@ export interface Browser {
 }
 
 export async function startBrowser(options: BrowserOptions): Promise<Browser> {
-  const { world, extensionDir, extensionId, hostBundle, reader, environment = {}, language = 'en', headless = true, colorScheme = 'light' } = options;
-  const executablePath = process.env['KESSAI_BROWSER'] ?? BROWSERS.find((file) => existsSync(file));
-  if (executablePath === undefined) throw new Error('no Chromium was found: on Debian, apt install chromium; elsewhere set KESSAI_BROWSER to its path');
+  const { world, extensionDir, extensionId, hostBundle, reader, environment = {}, language = 'en', headless = true, colorScheme = 'light', launch } = options;
+  const extensionOrigin = `chrome-extension://${extensionId}/`;
+  const browserPath = findBrowser();
   const folder = join(world.folder, options.profile ?? 'browser');
   const [homeFolder, userDataDir] = [join(folder, 'home'), join(folder, 'profile')];
   await mkdir(userDataDir, { recursive: true });
@@ -63,12 +72,13 @@ export async function startBrowser(options: BrowserOptions): Promise<Browser> {
       chromiumManifestFolders: [chromiumManifestFolder(userDataDir)],
       launcherFolder: join(folder, 'host'),
       bundlePath: hostBundle,
-      config: { allowedOrigins: [`chrome-extension://${extensionId}/`], allowedExtensions: [], reader },
+      config: { allowedOrigins: [extensionOrigin], allowedExtensions: [], reader },
     });
   }
+  await launch?.prepareProfile(userDataDir, extensionOrigin);
   const locale = language === 'ja' ? 'ja_JP.UTF-8' : 'en_US.UTF-8';
   const context = await chromium.launchPersistentContext(userDataDir, {
-    executablePath,
+    executablePath: await launch?.wrapExecutable(browserPath) ?? browserPath,
     headless,
     colorScheme,
     viewport: options.viewport === undefined ? { width: 1100, height: 800 } : options.viewport,
@@ -76,7 +86,6 @@ export async function startBrowser(options: BrowserOptions): Promise<Browser> {
     // LANGUAGE switches the extension's messages, the interface and Intl together.
     env: { ...definedOnly(process.env), ...profile.environment, ...environment, LANGUAGE: language, LANG: locale },
   });
-  const extensionOrigin = `chrome-extension://${extensionId}/`;
   const worker = async (): Promise<Worker> => context.serviceWorkers().find((candidate) => candidate.url().startsWith(extensionOrigin)) ?? context.waitForEvent('serviceworker');
   await worker();
   return {
@@ -95,6 +104,13 @@ export async function startBrowser(options: BrowserOptions): Promise<Browser> {
     journal: async () => readJournal(await worker()),
     close: () => context.close(),
   };
+}
+
+/** Throws an Error that says how to get one. */
+export function findBrowser(): string {
+  const executablePath = process.env['KESSAI_BROWSER'] ?? BROWSERS.find((file) => existsSync(file));
+  if (executablePath === undefined) throw new Error('no Chromium was found: on Debian, apt install chromium; elsewhere set KESSAI_BROWSER to its path');
+  return executablePath;
 }
 
 async function readJournal(worker: Worker): ReturnType<Browser['journal']> {
