@@ -1,0 +1,35 @@
+/** Time as the drivers see it: handed in, so that tests need not wait. */
+
+export interface Clock {
+  /** Milliseconds, from any beginning; never goes back. */
+  now(): number;
+  /** Calls back once after `ms`; returns the way to call it off. */
+  after(ms: number, callback: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  after(ms, callback) {
+    const timer = setTimeout(callback, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+export function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(ms, resolve));
+}
+
+export const LATE = Symbol('late');
+
+/** The work's outcome if it comes within `limitMs`; the work itself goes on. */
+export async function within<T>(clock: Clock, limitMs: number, work: Promise<T>): Promise<T | typeof LATE> {
+  let callOff = (): void => undefined;
+  const limit = new Promise<typeof LATE>((resolve) => {
+    callOff = clock.after(limitMs, () => resolve(LATE));
+  });
+  try {
+    return await Promise.race([work, limit]);
+  } finally {
+    callOff();
+  }
+}
