@@ -65,7 +65,7 @@ describe('the device', () => {
   it('polls and exchanges by the frames that were computed from the manual', async () => {
     const { host, application } = await begun();
     await host.send(`01${TAG}2C02000200140C9A`);
-    expect(trimmed(await host.next()).slice(0, 48)).toBe(`01${TAG}2C0000080104112233445566`);
+    expect(trimmed(await host.next()).slice(0, 46)).toBe(`01${TAG}2C0000080104112233445566`);
     application.answer = () => parseHex('0408013000130591AF');
     await host.send(`01${TAG}2C0300059060000000A3DD`);
     expect(await answer(host)).toBe('2C00' + '0408013000130591AF');
