@@ -6,12 +6,16 @@ import { AxeBuilder } from '@axe-core/playwright';
 import { chromium, expect, test, type BrowserContext, type Page } from 'playwright/test';
 import { EXTENSION_ID } from '../../extension/extension-id.ts';
 import { buildGallery, GALLERY_PAGE } from './gallery-build.ts';
+import { createReadersSamples } from './gallery/readers-samples.ts';
 import { createSamples } from './gallery/samples.ts';
 
 const PICTURES = resolve(import.meta.dirname, '../../var/screens');
 const WINDOW = { width: 440, height: 640 };
 const NAMES = Object.keys(createSamples(() => undefined));
 const OPTIONS = ['options-new', 'options-done'];
+const READERS = Object.keys(createReadersSamples());
+/** Pages in a tab: longer than a window, and seen whole. */
+const TABS = [...OPTIONS, ...READERS];
 
 test.describe.configure({ timeout: 120_000 });
 
@@ -50,10 +54,10 @@ for (const language of ['en', 'ja'] as const) {
     for (const colorScheme of ['light', 'dark'] as const) {
       test(`${language}, ${colorScheme}: every screen passes axe, fits its window and shows all its words`, async () => {
         await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-        for (const name of [...NAMES, ...OPTIONS]) {
+        for (const name of [...NAMES, ...TABS]) {
           await open(name);
           await expect(page.locator('button:disabled')).toHaveCount(0);
-          await page.screenshot({ path: join(PICTURES, `${name}-${language}-${colorScheme}.png`), fullPage: OPTIONS.includes(name) });
+          await page.screenshot({ path: join(PICTURES, `${name}-${language}-${colorScheme}.png`), fullPage: TABS.includes(name) });
           // Colours do not depend on the words: the dark theme is judged in one language.
           if (language === 'en' || colorScheme === 'light') expect(await violationsOf(page), name).toEqual([]);
           expect(await emptyMessages(page), name).toEqual([]);
@@ -78,9 +82,9 @@ for (const language of ['en', 'ja'] as const) {
     });
 
     test(`${language}: everything that can be pressed is at least 44 pixels high and wide`, async () => {
-      for (const name of [...NAMES, 'options-new']) {
+      for (const name of [...NAMES, 'options-new', ...READERS]) {
         await open(name);
-        for (const box of await page.locator('button, summary').evaluateAll((all) => all.map((element) => element.getBoundingClientRect().toJSON() as DOMRect))) {
+        for (const box of await page.locator('button, summary, a').evaluateAll((all) => all.map((element) => element.getBoundingClientRect().toJSON() as DOMRect))) {
           expect(box.height, name).toBeGreaterThanOrEqual(44);
           expect(box.width, name).toBeGreaterThanOrEqual(44);
         }
@@ -89,7 +93,7 @@ for (const language of ['en', 'ja'] as const) {
 
     test(`${language}: at 200 % nothing is cut off`, async () => {
       await page.setViewportSize({ width: WINDOW.width / 2, height: WINDOW.height / 2 });
-      for (const name of NAMES) {
+      for (const name of [...NAMES, ...TABS]) {
         await open(name);
         expect(await sidewaysOverflow(page), name).toBeLessThanOrEqual(0);
       }
@@ -130,7 +134,7 @@ for (const language of ['en', 'ja'] as const) {
 
 /** A message that is missing is an empty string: no element of ours is meant to be empty. */
 async function emptyMessages(page: Page): Promise<string[]> {
-  return page.locator('h1, h2, button, dt, dd, summary, label, .explanation, .money span, .hint span, .problem').evaluateAll((all) => all.filter((element) => element.textContent.trim() === '').map((element) => element.outerHTML));
+  return page.locator('h1, h2, h3, button, dt, dd, summary, label, .explanation, .money span, .hint span, .problem').evaluateAll((all) => all.filter((element) => element.textContent.trim() === '').map((element) => element.outerHTML));
 }
 
 async function sidewaysOverflow(page: Page): Promise<number> {

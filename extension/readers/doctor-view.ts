@@ -3,17 +3,18 @@ import type { FindingState } from '#bridge/doctor-findings.ts';
 import { failureText, formatCount, t, type MessageKey } from '../language.ts';
 import { h } from '../screens/dom.ts';
 import { exclamation, question, tick } from '../screens/pictures.ts';
-import { fixKey, titleKey, type PageFinding, type ProgramState } from './page-doctor.ts';
+import { fixKey, isProgramDispensable, titleKey, type PageFinding, type ProgramState } from './page-doctor.ts';
+import type { ReadersPageState } from './page-state.ts';
 import { programOnlyTitles } from './reader-rows.ts';
-import type { ReadersPage, ReadersPageState } from './readers-page.ts';
+import type { ReadersPage } from './readers-page.ts';
 import type { System } from './readers-page-ports.ts';
 import { seenText } from './report.ts';
 
 export const INSTALL_COMMAND = 'npx kessai-host install';
 
-export function programPart({ program, copied }: ReadersPageState, acts: Pick<ReadersPage, 'lookAgain' | 'copyCommand'>): HTMLElement {
+export function programPart({ program, rows, copied }: ReadersPageState, acts: Pick<ReadersPage, 'lookAgain' | 'copyCommand'>): HTMLElement {
   const isWell = program.kind === 'running';
-  const state = isWell ? 'done' : program.kind === 'starting' ? 'open' : 'problem';
+  const state = isWell ? 'done' : program.kind === 'starting' || isProgramDispensable(rows) ? 'open' : 'problem';
   return h(
     'section',
     { class: 'part', 'aria-labelledby': 'program-title' },

@@ -31,10 +31,14 @@ export interface Examined {
 
 /** Worst first, so that what needs doing stands on top. */
 export function examine({ environment, program, rows }: Examined): PageFinding[] {
-  const ways = rows.some(({ road, state }) => road !== 'native' && state !== 'blocked');
-  const findings = [...roadFindings(environment), ...programFindings(program, ways), ...rows.flatMap(rowFindings)];
+  const findings = [...roadFindings(environment), ...programFindings(program, isProgramDispensable(rows)), ...rows.flatMap(rowFindings)];
   const rank: Record<FindingState, number> = { problem: 0, unknown: 1, ok: 2 };
   return findings.map((finding, at) => ({ finding, at })).sort((one, other) => rank[one.finding.state] - rank[other.finding.state] || one.at - other.at).map(({ finding }) => finding);
+}
+
+/** True while a reader serves that needs no program. */
+export function isProgramDispensable(rows: readonly ReaderRow[]): boolean {
+  return rows.some(({ road, state }) => road !== 'native' && (state === 'ready' || state === 'card' || state === 'connected'));
 }
 
 function roadFindings({ roads }: Environment): PageFinding[] {
@@ -58,9 +62,17 @@ function programFindings(program: ProgramState, isDispensable: boolean): PageFin
   return [finding('host-answers', state, failureKey(program.code))];
 }
 
-function rowFindings({ name, problem, state, advice }: ReaderRow): PageFinding[] {
-  const seen = problem === null ? ({ key: 'seenReader', values: [] } as const) : { key: failureKey(problem), values: [] };
-  return advice.map((id) => ({ id, state: problem === null && state !== 'in-use' ? 'unknown' : 'problem', about: name, seen }));
+/** Only what is wrong: the rows themselves say what is merely worth knowing. */
+function rowFindings({ name, problem, advice }: ReaderRow): PageFinding[] {
+  if (problem === null) return [];
+  return advice.map((id) => ({ id, state: 'problem', about: name, seen: { key: problemKey(problem), values: [] } }));
+}
+
+/** What a reader's problem is called on this page, which others send people to. */
+export function problemKey(code: FailureCode): MessageKey {
+  if (code === 'reader/permission') return 'seenNoPermission';
+  if (code === 'reader/driver') return 'seenOtherDriver';
+  return code === 'reader/in-use' ? 'rowInUse' : failureKey(code);
 }
 
 /** `finding_host_registered`. */
@@ -70,7 +82,8 @@ export function titleKey(id: FindingId | PageFindingId): MessageKey {
 
 /** `fix_pcsc_service_linux`, or `fix_card_present` where all systems have one text; undefined where there is nothing to do. */
 export function fixKey(id: FindingId | PageFindingId, system: System): MessageKey | undefined {
-  if (isPageFinding(id)) return `fix_${id.replaceAll('-', '_')}` as MessageKey;
+  // What a browser lacks is said where readers are added.
+  if (isPageFinding(id)) return undefined;
   const fix: Readonly<Partial<Record<OperatingSystem | 'any', string>>> = FINDINGS[id].fix;
   const own = system !== 'other' && fix[system] !== undefined;
   return own || fix.any !== undefined ? (`fix_${id.replaceAll('-', '_')}${own ? `_${system}` : ''}` as MessageKey) : undefined;

@@ -31,7 +31,7 @@ export interface ReaderRow {
   readonly state: RowState;
   readonly problem: FailureCode | null;
   /** The one button of the row. */
-  readonly act: 'test' | 'pair' | null;
+  readonly act: 'test' | 'look-again' | 'pair' | null;
   /** Paired readers can be forgotten, absent ones taken off the list. */
   readonly canForget: boolean;
   /** The name by which its source knows it, and the card on it. */
@@ -79,8 +79,8 @@ function pairedRow(reader: PairedReader, live: ReaderInfo | undefined, system: S
     kind: reader.kind,
     road: roadOf(reader.kind),
     state,
-    problem: live?.problem ?? null,
-    act: reader.isConnected ? (live === undefined ? null : 'test') : state === 'away' ? null : 'pair',
+    problem: live === undefined ? null : problemOf(live),
+    act: actFor(state),
     canForget: true,
     sourceName: live?.name ?? null,
     advice: adviceFor(reader, state, live?.problem, troublesOf(reader.kind, system), system),
@@ -88,13 +88,24 @@ function pairedRow(reader: PairedReader, live: ReaderInfo | undefined, system: S
 }
 
 function programRow(info: ReaderInfo): ReaderRow {
-  return { id: `pcsc-${info.name}`, name: info.name, kind: 'pcsc', road: 'native', state: liveState(info), problem: info.problem ?? null, act: 'test', canForget: false, sourceName: info.name, advice: [] };
+  return { id: `pcsc-${info.name}`, name: info.name, kind: 'pcsc', road: 'native', state: liveState(info), problem: problemOf(info), act: actFor(liveState(info)), canForget: false, sourceName: info.name, advice: [] };
 }
 
 function liveState({ state, problem }: ReaderInfo): RowState {
   if (state === 'in-use') return 'in-use';
   if (problem !== undefined && !problem.startsWith('card/')) return 'blocked';
   return state === 'mute' ? 'mute' : state === 'present' ? 'card' : 'ready';
+}
+
+/** The one button: what can be done here. */
+function actFor(state: RowState): ReaderRow['act'] {
+  if (state === 'ready' || state === 'card' || state === 'mute') return 'test';
+  if (state === 'blocked' || state === 'in-use') return 'look-again';
+  return state === 'away-or-forgotten' || state === 'forgotten' ? 'pair' : null;
+}
+
+function problemOf({ state, problem }: ReaderInfo): FailureCode | null {
+  return problem ?? (state === 'in-use' ? 'reader/in-use' : state === 'mute' ? 'card/silent' : null);
 }
 
 function awayState({ isKept }: PairedReader): RowState {

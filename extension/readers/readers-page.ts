@@ -2,30 +2,12 @@
 import type { DeviceReaderKind } from '#bridge/reader-registry.ts';
 import type { ReaderSource } from '#bridge/reader-source.ts';
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
-import { tryCard, type TrialResult } from './card-trial.ts';
-import { examine, type PageFinding, type ProgramState } from './page-doctor.ts';
-import { addableFamilies, readerRows, type AddableFamily, type ReaderRow } from './reader-rows.ts';
-import type { Environment, PairedReader, ReaderProgram, ReadersPagePorts } from './readers-page-ports.ts';
+import { tryCard } from './card-trial.ts';
+import { examine, type ProgramState } from './page-doctor.ts';
+import type { ReadersPageState, Trial } from './page-state.ts';
+import { addableFamilies, readerRows } from './reader-rows.ts';
+import type { PairedReader, ReaderProgram, ReadersPagePorts } from './readers-page-ports.ts';
 import { reportText } from './report.ts';
-
-export type Trial = { readonly rowId: string; readonly readerName: string } & (
-  | { readonly step: 'waiting' | 'running' }
-  | { readonly step: 'done'; readonly result: TrialResult }
-  | { readonly step: 'failed'; readonly code: FailureCode }
-);
-
-export interface ReadersPageState {
-  readonly environment: Environment;
-  readonly program: ProgramState;
-  readonly rows: readonly ReaderRow[];
-  readonly families: readonly AddableFamily[];
-  readonly findings: readonly PageFinding[];
-  readonly trial: Trial | null;
-  /** The family whose pairing the browser refused. */
-  readonly refused: { readonly kind: DeviceReaderKind; readonly code: FailureCode } | null;
-  /** What was copied last, so that its button can say so. */
-  readonly copied: 'report' | 'command' | null;
-}
 
 export interface ReadersPage {
   readonly state: ReadersPageState;
@@ -34,7 +16,7 @@ export interface ReadersPage {
   /** Tries that reader with the card that lies on it, or the next one. */
   startTrial(rowId: string): Promise<void>;
   stopTrial(): void;
-  /** Starts the reader program again, and looks again. */
+  /** Starts the reader program again if it does not run, and looks at everything anew. */
   lookAgain(): Promise<void>;
   /** Only while the page is looked at does it hold the readers: a payment window needs them as soon as it is not. */
   attend(isLookedAt: boolean): void;
@@ -128,7 +110,8 @@ class Page implements ReadersPage {
   }
 
   async lookAgain(): Promise<void> {
-    await Promise.all([this.#listPaired(), this.#startProgram()]);
+    this.#reopenDevices();
+    await Promise.all([this.#listPaired(), this.#program === undefined ? this.#startProgram() : this.#diagnose(this.#program)]);
   }
 
   attend(isLookedAt: boolean): void {

@@ -1,11 +1,12 @@
 /** The pairing page as elements: your readers, readers to add, the reader program, the doctor. Rebuilt at each change; focus and opened parts stay. */
-import { failureText, t, type MessageKey } from '../language.ts';
+import { t, type MessageKey } from '../language.ts';
 import { h } from '../screens/dom.ts';
 import { exclamation, shield, tick } from '../screens/pictures.ts';
 import { doctorPart, fixOf, programPart } from './doctor-view.ts';
-import { fixKey } from './page-doctor.ts';
+import { fixKey, problemKey } from './page-doctor.ts';
 import { deviceTitles, type AddableFamily, type ReaderRow, type RowState } from './reader-rows.ts';
-import type { ReadersPage, ReadersPageState } from './readers-page.ts';
+import type { ReadersPageState } from './page-state.ts';
+import type { ReadersPage } from './readers-page.ts';
 import type { DeviceRoad } from './readers-page-ports.ts';
 import { trialPart, trialWords } from './trial-view.ts';
 
@@ -69,12 +70,13 @@ function ownPart(state: ReadersPageState, acts: ReadersActs): HTMLElement {
 }
 
 type Mark = 'done' | 'open' | 'problem';
-const ROW_STATES: Record<RowState, readonly [mark: Mark, words: MessageKey]> = {
+/** No words of its own: the problem's are shown. */
+const ROW_STATES: Record<RowState, readonly [mark: Mark, words: MessageKey | null]> = {
   ready: ['done', 'rowReady'],
   card: ['done', 'rowCard'],
-  'in-use': ['problem', 'rowInUse'],
-  mute: ['problem', 'rowMute'],
-  blocked: ['problem', 'rowBlocked'],
+  'in-use': ['problem', null],
+  mute: ['problem', null],
+  blocked: ['problem', null],
   connected: ['done', 'rowConnected'],
   away: ['open', 'rowAway'],
   'away-or-forgotten': ['open', 'rowAwayOrForgotten'],
@@ -92,9 +94,9 @@ function ownRow(row: ReaderRow, state: ReadersPageState, acts: ReadersActs): HTM
       'div',
       { class: 'setup-body' },
       h('h3', { class: 'reader-title' }, row.name),
-      h('p', { class: 'setup-words', 'data-testid': 'reader-words' }, t(words)),
+      words === null ? null : h('p', { class: 'setup-words', 'data-testid': 'reader-words' }, t(words)),
       h('p', { class: 'road' }, t(ROADS[row.road])),
-      row.problem === null ? null : h('p', { class: 'problem', 'data-testid': 'reader-problem', 'data-code': row.problem }, failureText(row.problem)),
+      row.problem === null ? null : h('p', { class: 'problem', 'data-testid': 'reader-problem', 'data-code': row.problem }, t(problemKey(row.problem))),
       ...row.advice.map((id) => fixOf(fixKey(id, state.environment.system))),
       trial === null ? rowButtons(row, acts) : trialPart(trial, acts),
     ),
@@ -108,6 +110,8 @@ function rowButtons(row: ReaderRow, acts: ReadersActs): HTMLElement | null {
   const main =
     act === 'test'
       ? named('secondary', 'testReader', name, { 'data-testid': 'test', 'data-place': `act-${id}`, onclick: () => void acts.startTrial(id) })
+      : act === 'look-again'
+        ? named('secondary', 'lookAgain', name, { 'data-testid': 'look-again-reader', 'data-place': `act-${id}`, onclick: () => void acts.lookAgain() })
       : act === 'pair' && kind !== 'pcsc'
         ? named('secondary', 'pairAgain', name, { 'data-testid': 'pair-again', 'data-place': `act-${id}`, onclick: () => void acts.pair(kind) })
         : null;
@@ -122,7 +126,7 @@ function named(rank: 'secondary' | 'quiet', label: MessageKey, name: string, att
   return h('button', { type: 'button', class: rank, ...attributes }, t(label), h('span', { class: 'visually-hidden' }, ` - ${name}`));
 }
 
-export function markOf(mark: Mark): HTMLElement {
+function markOf(mark: Mark): HTMLElement {
   return h('span', { class: 'setup-mark' }, mark === 'done' ? tick() : mark === 'problem' ? exclamation() : h('span', { class: 'setup-dot' }), h('span', { class: 'visually-hidden' }, t(MARK_NAMES[mark])));
 }
 
@@ -136,9 +140,9 @@ function addPart(state: ReadersPageState, acts: ReadersActs): HTMLElement {
     { class: 'part', 'aria-labelledby': 'add-title' },
     h('h2', { id: 'add-title' }, t('addReader')),
     families.length === 0 ? null : h('p', { class: 'part-words' }, t('addReaderText')),
-    missing.length === 0 ? null : h('div', { class: 'hint hint-calm', 'data-testid': 'no-road' }, exclamation(), h('div', {}, h('p', {}, t(noRoadKey(missing))), h('p', {}, t('otherBrowser', deviceTitles().join(', '))))),
+    missing.length === 0 ? null : h('div', { class: 'hint hint-calm', 'data-testid': 'no-road' }, exclamation(), h('div', { class: 'no-road' }, h('p', {}, t(noRoadKey(missing))), h('p', {}, t('otherBrowser', deviceTitles().join(', '))))),
     families.length === 0 ? null : h('ul', { class: 'setup', 'data-testid': 'families' }, ...families.map((family) => familyRow(family, state, acts))),
-    // A refusal is told at its row; the list says the rest.
+    helpPart(state),
     refused === null ? null : h('p', { class: 'code' }, `${t('codeLabel')} `, h('span', { 'data-testid': 'failure-code' }, refused.code)),
   );
 }
@@ -147,7 +151,7 @@ function noRoadKey(missing: readonly DeviceRoad[]): MessageKey {
   return missing.length === 2 ? 'noRoads' : missing[0] === 'webusb' ? 'noWebUsb' : 'noWebHid';
 }
 
-function familyRow({ kind, title, road, troubles }: AddableFamily, { environment, refused }: ReadersPageState, acts: ReadersActs): HTMLElement {
+function familyRow({ kind, title, road }: AddableFamily, { refused }: ReadersPageState, acts: ReadersActs): HTMLElement {
   return h(
     'li',
     { class: 'family', 'data-testid': 'family', 'data-kind': kind },
@@ -157,16 +161,28 @@ function familyRow({ kind, title, road, troubles }: AddableFamily, { environment
       h('div', { class: 'family-words' }, h('h3', { class: 'reader-title' }, title), h('p', { class: 'road' }, t(ROADS[road]))),
       named('secondary', 'pair', title, { 'data-testid': 'pair', 'data-place': `pair-${kind}`, onclick: () => void acts.pair(kind) }),
     ),
-    refused?.kind === kind ? h('p', { class: 'problem', 'data-testid': 'pair-problem' }, failureText(refused.code)) : null,
-    troubles.length === 0
-      ? null
-      : h('details', { class: 'more', 'data-place': `help-${kind}` }, h('summary', { 'data-place': `help-summary-${kind}` }, t('notInChooser')), ...troubles.map((trouble) => fixOf(fixKey(trouble, environment.system)))),
+    refused?.kind === kind ? h('p', { class: 'problem', 'data-testid': 'pair-problem' }, t(problemKey(refused.code))) : null,
+  );
+}
+
+/** What is known to keep readers out of the chooser, or from opening, on this system; each once, with the readers that it is about. */
+function helpPart({ families, environment }: ReadersPageState): HTMLElement | null {
+  const troubles = [...new Set(families.flatMap((family) => family.troubles))];
+  if (troubles.length === 0) return null;
+  return h(
+    'details',
+    { class: 'more help', 'data-place': 'help' },
+    h('summary', { 'data-place': 'help-summary' }, t('notInChooser')),
+    ...troubles.map((trouble) => {
+      const titles = families.filter((family) => family.troubles.includes(trouble)).map(({ title }) => title);
+      return h('div', { class: 'help-item' }, h('h3', { class: 'help-title' }, titles.join(', ')), fixOf(fixKey(trouble, environment.system)));
+    }),
   );
 }
 
 /** What has changed without the focus moving, said aloud once. */
 function announcement({ trial, copied, refused }: ReadersPageState): string {
-  if (refused !== null) return failureText(refused.code);
+  if (refused !== null) return t(problemKey(refused.code));
   if (trial !== null) return trialWords(trial);
   return copied === null ? '' : t('copied');
 }

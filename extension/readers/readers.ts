@@ -27,7 +27,7 @@ function start(): void {
     {
       environment: environmentOf(navigator, DEPLOYMENT.version),
       pairing: createPairing({ usb, hid, memory: createPairedMemory(browser.storage.local), driverNameOf: (device) => names.nameOf(device) }),
-      openProgram: async () => Object.assign(await connectNativeHost(), { diagnose: () => Promise.resolve([]) }),
+      openProgram: connectNativeHost,
       openDevices: null,
       copy: (text) => navigator.clipboard.writeText(text),
       now: () => performance.now(),

@@ -1,7 +1,7 @@
 /** What the page knows, as plain text for support: never a card's number, a serial number or a key. */
 import { failureText, formatMilliseconds, t } from '../language.ts';
 import { titleKey, type PageFinding, type ProgramState } from './page-doctor.ts';
-import type { ReadersPageState, Trial } from './readers-page.ts';
+import type { ReadersPageState, Trial } from './page-state.ts';
 
 /** In the customer's language, with ids and codes that support knows in any. */
 export function reportText({ environment, program, rows, findings, trial }: ReadersPageState): string {

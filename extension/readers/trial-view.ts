@@ -4,7 +4,8 @@ import { h } from '../screens/dom.ts';
 import { rows } from '../screens/layout.ts';
 import { cardOnReader } from '../screens/pictures.ts';
 import type { TrialResult } from './card-trial.ts';
-import type { ReadersPage, Trial } from './readers-page.ts';
+import type { Trial } from './page-state.ts';
+import type { ReadersPage } from './readers-page.ts';
 
 const UIDS: Record<TrialResult['uid'], MessageKey> = { '7-byte': 'uidFixed', random: 'uidRandom', none: 'uidNone' };
 

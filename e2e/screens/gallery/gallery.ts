@@ -1,7 +1,10 @@
 /** Shows the sample that the address names: `gallery.html#bill`. For looking at and for tests; no product build contains it. */
 import { messageLanguage } from '../../../extension/language.ts';
 import { createOptionsView } from '../../../extension/options/options-view.ts';
+import type { ReadersPageState } from '../../../extension/readers/page-state.ts';
+import { createReadersView } from '../../../extension/readers/readers-view.ts';
 import { createStage } from '../../../extension/screens/stage.ts';
+import { createReadersSamples } from './readers-samples.ts';
 import { createSamples, DETAILS } from './samples.ts';
 
 document.documentElement.lang = messageLanguage();
@@ -18,6 +21,11 @@ function show(): void {
   document.body.dataset.sample = name;
   if (name.startsWith('options')) {
     showOptions(name);
+    return;
+  }
+  const readers = createReadersSamples()[name];
+  if (readers !== undefined) {
+    showReaders(readers);
     return;
   }
   const samples = createSamples((answer) => answered.push(answer));
@@ -40,4 +48,21 @@ function showOptions(name: string): void {
   const reader = { name: 'SONY FeliCa RC-S300/P', state: 'present' } as const;
   view.showReader(isDone ? { readers: [reader], chosen: null, problem: null, starting: false } : { readers: [], chosen: null, problem: 'host/missing', starting: false });
   view.showCard(isDone ? { kind: 'recognized', ending: 'E5F6' } : { kind: 'failed', code: 'card/unsupported' });
+}
+
+function showReaders(state: ReadersPageState): void {
+  document.body.className = 'options-body';
+  const act = (answer: string) => () => {
+    answered.push(answer);
+    return Promise.resolve();
+  };
+  createReadersView(document.body, {
+    pair: act('pair'),
+    forget: act('forget'),
+    startTrial: act('test'),
+    stopTrial: () => answered.push('stop'),
+    lookAgain: act('look-again'),
+    copyReport: act('copy-report'),
+    copyCommand: act('copy-command'),
+  }).show(state);
 }
