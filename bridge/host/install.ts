@@ -63,6 +63,8 @@ export async function install(platform: Platform, options: InstallOptions): Prom
     keys: owned.keys.map(({ key }) => key),
     folders: [...new Set([...(earlier?.folders ?? []), ...folders])],
   };
+  const isRecorded = JSON.stringify(record) === JSON.stringify(earlier);
+  changes.push({ action: isRecorded ? 'unchanged' : 'wrote', kind: 'file', path: recordPath(platform, scope) });
   if (!dryRun) await writeRecord(platform, scope, earlier === undefined ? record : union(record, earlier));
   // The program first: a manifest never names a launcher that is not there yet.
   for (const file of [...owned.files, ...owned.manifests]) changes.push(await put(platform, file, dryRun));
@@ -115,7 +117,9 @@ export async function uninstall(platform: Platform, { scope, dryRun }: { readonl
     if (change?.action === 'left') kept.push(path);
     changes.push(...present(change));
   }
-  if (dryRun) return changes;
+  const ofRecord: Change = { action: 'removed', kind: 'file', path: recordPath(platform, scope) };
+  if (dryRun) return [...changes, ofRecord];
+  if (kept.length === 0) changes.push(ofRecord);
   if (kept.length > 0) await writeRecord(platform, scope, { ...record, files: kept, manifests: [], keys: [] });
   else await removePlaced(platform, recordPath(platform, scope));
   await removeEmptied(platform, record.folders, changes);

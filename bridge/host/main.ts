@@ -3,7 +3,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isAllowedCaller, readHostConfig, simReaderPort, type HostConfig } from './config.ts';
 import type { ReaderBackend } from './backend.ts';
+import { findHostTroubles } from './doctor/host-findings.ts';
 import { encodeFrame, FrameReader } from './framing.ts';
+import { thisPlatform } from './platform.ts';
 import { createHostSession } from './session.ts';
 import { takeStandardOutput } from './standard-output.ts';
 import { HOST_VERSION } from './version.ts';
@@ -33,7 +35,13 @@ async function run(): Promise<void> {
     process.exit(EXIT.refused);
   }
   const backend = await openBackend(config);
-  const session = createHostSession({ backend, version: HOST_VERSION, send: (message) => writeFrame(encodeFrame(message)), log });
+  const session = createHostSession({
+    backend,
+    version: HOST_VERSION,
+    send: (message) => writeFrame(encodeFrame(message)),
+    log,
+    diagnose: () => findHostTroubles(thisPlatform(), backend),
+  });
   const frames = new FrameReader();
   let ending = false;
   const end = async (code: number) => {

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { isShortCommand } from '#protocol/apdu.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
+import type { Finding } from '#bridge/doctor-findings.ts';
 import { MAX_CHANNELS, NATIVE_PROTOCOL_VERSION, RequestSchema, type HelloResult, type HostMessage, type ReaderList, type Request, type TransmitRequest } from '#bridge/native/messages.ts';
 import type { CardConnection, ReaderBackend } from './backend.ts';
 import { exchangeBatch } from './batch.ts';
@@ -29,8 +30,18 @@ class BatchFailure extends Failure {
   }
 }
 
-/** `send` puts one message on the wire; `log` takes a line for stderr that holds no card data. */
-export function createHostSession(options: { backend: ReaderBackend; version: string; send: (message: HostMessage) => void; log: (line: string) => void }): HostSession {
+interface SessionOptions {
+  readonly backend: ReaderBackend;
+  readonly version: string;
+  /** Puts one message on the wire. */
+  readonly send: (message: HostMessage) => void;
+  /** Takes a line for stderr that holds no card data. */
+  readonly log: (line: string) => void;
+  /** What the extension may be told about service, readers, drivers and permissions. */
+  readonly diagnose: () => Promise<readonly Finding[]>;
+}
+
+export function createHostSession(options: SessionOptions): HostSession {
   return new Session(options);
 }
 
@@ -39,16 +50,19 @@ class Session implements HostSession {
   readonly #version: string;
   readonly #send: (message: HostMessage) => void;
   readonly #log: (line: string) => void;
+  readonly #diagnose: () => Promise<readonly Finding[]>;
+  #diagnosis: Promise<{ findings: readonly Finding[] }> | undefined;
   readonly #channels = new Map<number, Channel>();
   #connecting = 0;
   #lastChannel = 0;
   #watching = false;
 
-  constructor({ backend, version, send, log }: Parameters<typeof createHostSession>[0]) {
+  constructor({ backend, version, send, log, diagnose }: SessionOptions) {
     this.#backend = backend;
     this.#version = version;
     this.#send = send;
     this.#log = log;
+    this.#diagnose = diagnose;
   }
 
   receive(message: unknown): void {
@@ -84,6 +98,8 @@ class Session implements HostSession {
         return this.#transmit(request);
       case 'disconnect':
         return this.#disconnect(request.channel);
+      case 'diagnose':
+        return this.#look();
     }
   }
 
@@ -137,6 +153,14 @@ class Session implements HostSession {
       channel.busy = false;
     }
     return { responses };
+  }
+
+  /** Several that ask at once share one look: it starts programs. */
+  #look(): Promise<{ findings: readonly Finding[] }> {
+    this.#diagnosis ??= this.#diagnose()
+      .then((findings) => ({ findings }))
+      .finally(() => (this.#diagnosis = undefined));
+    return this.#diagnosis;
   }
 
   async #disconnect(id: number): Promise<object> {

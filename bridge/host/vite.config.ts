@@ -18,9 +18,9 @@ export function hostBuildConfig(outDir: string): InlineConfig {
   };
 }
 
-/** The command line of the published package: `outDir/command-line.mjs`, which finds koffi among its package's dependencies. */
+/** The command line of the published package: `outDir/kessai-host.mjs`, which finds koffi among its package's dependencies. */
 export function commandLineBuildConfig(outDir: string): InlineConfig {
-  return nodeBundle('command-line.ts', 'command-line.mjs', outDir);
+  return nodeBundle('kessai-host.ts', 'kessai-host.mjs', outDir);
 }
 
 function nodeBundle(entry: string, name: string, outDir: string): InlineConfig {

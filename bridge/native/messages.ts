@@ -1,6 +1,7 @@
 /** What the extension and the native-messaging host say to each other: the shapes, their limits and their version, checked on both sides. */
 import * as v from 'valibot';
 import { MAX_BATCH_COMMANDS, MAX_COMMAND_BYTES, MAX_RESPONSE_BYTES } from '#protocol/apdu.ts';
+import { FINDING_IDS } from '../doctor-findings.ts';
 
 /** The name under which the browser finds the host. */
 export const NATIVE_HOST_NAME = 'dev.kessai.host';
@@ -52,6 +53,7 @@ export const RequestSchema = v.variant('op', [
     timeoutMs: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_TRANSMIT_MS)),
   }),
   v.strictObject({ id: RequestId, op: v.literal('disconnect'), channel: ChannelId }),
+  v.strictObject({ id: RequestId, op: v.literal('diagnose') }),
 ]);
 export type Request = v.InferOutput<typeof RequestSchema>;
 export type TransmitRequest = Extract<Request, { op: 'transmit' }>;
@@ -66,6 +68,23 @@ export type HelloResult = v.InferOutput<typeof HelloResult>;
 export const ConnectResult = v.strictObject({ channel: ChannelId, atr: Atr });
 export const TransmitResult = v.strictObject({ responses: Responses });
 export const DisconnectResult = v.strictObject({});
+
+/** Most findings of one diagnosis, and the longest texts in one; whoever makes them keeps to it. */
+export const FINDING_LIMITS = { findings: 64, aboutCharacters: 120, seenCharacters: 400 } as const;
+/** What the host sees of service, readers and drivers; peers of one version have the same ids. */
+export const DiagnoseResult = v.strictObject({
+  findings: v.pipe(
+    v.array(
+      v.strictObject({
+        id: v.picklist(FINDING_IDS),
+        state: v.picklist(['ok', 'problem', 'unknown']),
+        about: v.optional(v.pipe(v.string(), v.maxLength(FINDING_LIMITS.aboutCharacters))),
+        seen: v.pipe(v.string(), v.maxLength(FINDING_LIMITS.seenCharacters)),
+      }),
+    ),
+    v.maxLength(FINDING_LIMITS.findings),
+  ),
+});
 
 /** From host to extension: the answer to a request, or news of the readers. */
 export const HostMessage = v.union([
