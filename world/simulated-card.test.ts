@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { createPcscBackend } from '#bridge/host/pcsc/backend.ts';
 import { parseHex } from '#protocol/bytes.ts';
+import { slotOf } from './card-place.ts';
 import { openSimulatedCard, type SimulatedCard } from './simulated-card.ts';
 import { startVirtualReader, type VirtualReader } from './virtual-reader.ts';
 
@@ -20,7 +21,7 @@ beforeAll(async () => {
   reader = await startVirtualReader({ folder: join(folder, 'reader') });
   Object.assign(process.env, reader.environment); // read once, when this process first connects
   backend.watch(({ readers }) => void states.push(readers.find(({ name }) => name === reader.readerNames[0])?.state ?? 'gone'));
-  card = await openSimulatedCard({ folder, name: 'card', port: reader.vpcdPorts[0] ?? 0, onJournal: () => undefined });
+  card = await openSimulatedCard({ folder, name: 'card', place: slotOf(reader.vpcdPorts[0] ?? 0), onJournal: () => undefined });
 });
 afterEach(async () => {
   card.fate = () => 'answer';

@@ -5,10 +5,11 @@ import { Chip } from '#card-firmware-sim/chip.ts';
 import { createFactoryImage } from '#card-firmware-sim/factory-image.ts';
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { journalPayments } from '#card-firmware-sim/journal.ts';
-import { keepInserted, type CommandFate } from '#card-firmware-sim/vpcd.ts';
+import type { CommandFate } from '#card-firmware-sim/vpcd.ts';
 import { secureRandom } from '#card-firmware-sim/crypto.ts';
 import { encodeHex, type Bytes } from '#protocol/bytes.ts';
 import type { JournalEntry } from '#protocol/step.ts';
+import type { CardPlace } from './card-place.ts';
 
 export interface SimulatedCard {
   /** 14 hex digits. */
@@ -18,10 +19,10 @@ export interface SimulatedCard {
   /** As it stands in the chip's memory, not asked through any reader. */
   balanceMinor(): bigint;
   /**
-   * Puts the card on the reader and keeps it there, through restarts of the reader; at once if it is there already. A card that was just
+   * Puts the card on the reader (its usual one unless told otherwise) and keeps it there, through restarts of the reader; at once if it lies on one already. A card that was just
    * lifted may be put back at once: the reader has seen it go before it sees it come.
    */
-  insert(): Promise<void>;
+  insert(place?: CardPlace): Promise<void>;
   /** Takes it away; resolves when the chip is at rest, also after a fate has lifted it. */
   lift(): Promise<void>;
   close(): Promise<void>;
@@ -31,11 +32,12 @@ export interface CardOptions {
   readonly folder: string;
   /** File name below `folder`/cards, without ending. */
   readonly name: string;
-  readonly port: number;
+  /** Where it is put unless told otherwise. */
+  readonly place: CardPlace;
   readonly onJournal: (entry: JournalEntry) => void;
 }
 
-export async function openSimulatedCard({ folder, name, port, onJournal }: CardOptions): Promise<SimulatedCard> {
+export async function openSimulatedCard({ folder, name, place: usualPlace, onJournal }: CardOptions): Promise<SimulatedCard> {
   await mkdir(join(folder, 'cards'), { recursive: true, mode: 0o700 });
   const memory = await FileCardMemory.open(join(folder, 'cards', `${name}.json`), () => createFactoryImage({ random: secureRandom }));
   const chip = new Chip({ memory, observer: journalPayments(onJournal) });
@@ -49,19 +51,17 @@ export async function openSimulatedCard({ folder, name, port, onJournal }: CardO
       const value = memory.image.files.find((file) => file.type === 'value');
       return value?.type === 'value' ? BigInt(value.value) : 0n;
     },
-    insert: async () => {
+    insert: async (place = usualPlace) => {
       if (inserted !== undefined) return;
       const insertion = new AbortController();
       inserted = insertion;
       await new Promise<void>((resolve) => {
         // There is one chip: it comes back only once it has finished what it was lifted from, and lost its session.
         atRest = atRest.then(() =>
-          keepInserted({
-            host: '127.0.0.1',
-            port,
+          place.keep({
             chip,
             signal: insertion.signal,
-            beforeAnswer: (command, index) => {
+            fate: (command, index) => {
               const fate = card.fate(command, index);
               // A lifted card stays away until a person puts it back.
               if (fate === 'lift-before' || fate === 'lift-after') {
@@ -70,8 +70,7 @@ export async function openSimulatedCard({ folder, name, port, onJournal }: CardO
               }
               return fate;
             },
-            // With the simulated reader of the host there is no reader before the host runs: the card waits for it.
-            onChange: () => resolve(),
+            onThere: resolve,
           }),
         );
         // Lifted before it lay there.

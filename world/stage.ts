@@ -12,6 +12,7 @@ import { enrol, isEnrolled } from './checkout.ts';
 import { openOperatorDesk, type OperatorDesk } from './operator-desk.ts';
 import { readText, writeWhole } from './pki-store.ts';
 import type { WorldEvents } from './server-process.ts';
+import { slotOf } from './card-place.ts';
 import { openSimulatedCard, type SimulatedCard } from './simulated-card.ts';
 import { startVirtualReader, type VirtualReader } from './virtual-reader.ts';
 import { startWorld, type World, type WorldOptions } from './world.ts';
@@ -75,7 +76,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     if (virtualReader !== null) closers.push(() => virtualReader.stop());
     const onJournal = (entry: JournalEntry): void => events.onJournal(entry);
     const port = portOf(virtualReader, world);
-    const openCard = (name: string): Promise<SimulatedCard> => openSimulatedCard({ folder: world.folder, name, port, onJournal });
+    const openCard = (name: string): Promise<SimulatedCard> => openSimulatedCard({ folder: world.folder, name, place: slotOf(port), onJournal });
     const card = await openCard('card');
     closers.push(() => card.close());
     await card.insert();

@@ -2,11 +2,11 @@
 export interface UsbDevice {
   readonly vendorId: number;
   readonly productId: number;
-  readonly manufacturerName?: string | undefined;
-  readonly productName?: string | undefined;
-  readonly serialNumber?: string | undefined;
+  readonly manufacturerName?: string | null | undefined;
+  readonly productName?: string | null | undefined;
+  readonly serialNumber?: string | null | undefined;
   readonly opened: boolean;
-  readonly configuration?: UsbConfiguration | undefined;
+  readonly configuration?: UsbConfiguration | null | undefined;
   open(): Promise<void>;
   close(): Promise<void>;
   selectConfiguration(configurationValue: number): Promise<void>;

@@ -1,0 +1,110 @@
+/** WebHID without a browser: emulated devices plugged in and out in memory, failing as Chromium's do. What Chromium really does is tested in Chromium. */
+import { concatBytes } from '#protocol/bytes.ts';
+import type { HidAccess } from '#bridge/webhid/hid-bus.ts';
+import type { HidCollection, HidDevice, HidInputReport } from '#bridge/webhid/hid-device.ts';
+import { STALL, UNPLUGGED, type UsbDevice as EmulatedDevice } from '#card-firmware-sim/usb/usb-device.ts';
+import { parseConfiguration, parseReportDescriptor, type CollectionDescriptor } from './in-memory-descriptors.ts';
+import { bytesOf, type InMemoryBus } from './in-memory-usb.ts';
+
+export function createInMemoryHid(): InMemoryBus<HidAccess> {
+  const devices = new Map<EmulatedDevice, InMemoryHidDevice>();
+  const events = new EventTarget();
+  return {
+    access: {
+      getDevices: () => Promise.resolve([...devices.values()]),
+      addEventListener: (type, listener) => events.addEventListener(type, listener),
+      removeEventListener: (type, listener) => events.removeEventListener(type, listener),
+    },
+    plug: (device) => {
+      devices.set(device, new InMemoryHidDevice(device));
+      events.dispatchEvent(new Event('connect'));
+    },
+    unplug: (device) => {
+      devices.get(device)?.disconnect();
+      devices.delete(device);
+      events.dispatchEvent(new Event('disconnect'));
+    },
+  };
+}
+
+class InMemoryHidDevice implements HidDevice {
+  readonly vendorId: number;
+  readonly productId: number;
+  readonly productName: string;
+  readonly collections: readonly HidCollection[];
+  opened = false;
+  readonly #device: EmulatedDevice;
+  readonly #reports: CollectionDescriptor;
+  readonly #endpoints: { in: number; out: number; packetSize: number };
+  readonly #listeners = new Set<(event: HidInputReport) => void>();
+  #connection = new AbortController();
+  #isConnected = true;
+
+  constructor(device: EmulatedDevice) {
+    this.#device = device;
+    const { device: bytes, configuration, strings, hidReport } = device.descriptors;
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    [this.vendorId, this.productId] = [view.getUint16(8, true), view.getUint16(10, true)];
+    this.productName = strings[view.getUint8(15) - 1] ?? '';
+    this.#reports = parseReportDescriptor(hidReport ?? new Uint8Array());
+    const endpoints = parseConfiguration(configuration)[0]?.endpoints ?? [];
+    const numberOf = (direction: 'in' | 'out'): number => endpoints.find((endpoint) => endpoint.direction === direction)?.endpointNumber ?? 0;
+    this.#endpoints = { in: numberOf('in'), out: numberOf('out'), packetSize: endpoints[0]?.packetSize ?? 64 };
+    const items = ({ reportId, bytes: size }: { reportId: number; bytes: number }) => ({ reportId, items: [{ reportSize: 8, reportCount: size }] });
+    const { usagePage, usage, outputReports } = this.#reports;
+    this.collections = [{ usagePage, usage, outputReports: outputReports.map(items) }];
+  }
+
+  open(): Promise<void> {
+    if (!this.#isConnected) return Promise.reject(new DOMException('Failed to open the device.', 'NotAllowedError'));
+    if (this.opened) return Promise.reject(new DOMException('The device is already open.', 'InvalidStateError'));
+    this.opened = true;
+    this.#connection = new AbortController();
+    void this.#listen(this.#connection.signal);
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    this.opened = false;
+    this.#connection.abort();
+    this.#device.reset();
+    return Promise.resolve();
+  }
+
+  async sendReport(reportId: number, data: BufferSource): Promise<void> {
+    await Promise.resolve();
+    if (!this.opened) throw new DOMException('The device must be opened first.', 'InvalidStateError');
+    if (!this.#isConnected) throw new DOMException('Failed to write the report.', 'NotAllowedError');
+    const report = reportId === 0 ? bytesOf(data) : concatBytes(Uint8Array.of(reportId), bytesOf(data));
+    const result = await this.#device.transferOut(this.#endpoints.out, report);
+    if (result === STALL || result === UNPLUGGED) throw new DOMException('Failed to write the report.', 'NotAllowedError');
+  }
+
+  addEventListener(_type: 'inputreport', listener: (event: HidInputReport) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  removeEventListener(_type: 'inputreport', listener: (event: HidInputReport) => void): void {
+    this.#listeners.delete(listener);
+  }
+
+  disconnect(): void {
+    this.#isConnected = false;
+    this.opened = false;
+    this.#connection.abort();
+    this.#device.reset();
+  }
+
+  /** A HID stack always has one read pending. */
+  async #listen(signal: AbortSignal): Promise<void> {
+    const hasIds = this.#reports.inputReports.some(({ reportId }) => reportId !== 0);
+    for (;;) {
+      const packet = await this.#device.transferIn(this.#endpoints.in, this.#endpoints.packetSize, signal);
+      // A read that was called off has no bytes.
+      if (packet === STALL || packet === UNPLUGGED || packet.length === 0) return;
+      const data = concatBytes(hasIds ? packet.subarray(1) : packet);
+      const event = { reportId: hasIds ? (packet[0] ?? 0) : 0, data: new DataView(data.buffer) };
+      for (const listener of [...this.#listeners]) listener(event);
+    }
+  }
+}
