@@ -2,35 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { concatBytes, encodeHex, equalBytes, parseHex } from '#protocol/bytes.ts';
-import type { Bytes } from '#protocol/bytes.ts';
 import { bitAt, crcA, shortFrame, wholeFrame, withCrc } from './air-frame.ts';
 import { ContactlessField, exchangeWithCrc } from './field.ts';
 import type { FieldAnswer, FieldFaultKind } from './field.ts';
 import { PcdIsoDep, requestAts, selectCard } from './pcd.ts';
 import { Picc } from './picc.ts';
 import type { PiccOptions } from './picc.ts';
-import type { CardApplication } from './usb-device.ts';
-
-const UID = parseHex('04112233445566');
-
-/** Answers each command with the command and 9000, and keeps what it was told. */
-class EchoApplication implements CardApplication {
-  readonly uid: Bytes;
-  readonly commands: Bytes[] = [];
-  resets = 0;
-  answer: (command: Bytes) => Promise<Bytes | 'mute' | 'tear'> | Bytes | 'mute' | 'tear' = (command) => concatBytes(command, parseHex('9000'));
-  constructor(uid: Bytes = UID) {
-    this.uid = uid;
-  }
-  process(command: Bytes): Promise<Bytes | 'mute' | 'tear'> {
-    this.commands.push(command);
-    return Promise.resolve(this.answer(command));
-  }
-  reset(): Promise<void> {
-    this.resets++;
-    return Promise.resolve();
-  }
-}
+import { EchoApplication } from './testing-application.ts';
 
 interface Laying extends Partial<PiccOptions> {
   application?: EchoApplication;
