@@ -9,7 +9,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CardUnderTest, factoryImage, NONE, usableCard, ZERO_KEY } from '#card-firmware-sim/testing-card.ts';
 import { encodeCardImage } from '#card-firmware-sim/image-codec.ts';
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
-import { parseHex } from '#protocol/bytes.ts';
+import { askOnce, TestingUsbIpHost } from '#card-firmware-sim/usb/testing-usbip-host.ts';
+import { encodeHex, parseHex } from '#protocol/bytes.ts';
+import { encodeRequest } from '#card-firmware-sim/usb/usbip-messages.ts';
 import { TestingHost } from '#card-firmware-sim/testing-host.ts';
 import { TestingReader } from '#card-firmware-sim/testing-reader.ts';
 
@@ -58,6 +60,33 @@ describe('card-sim', () => {
     expect(readdirSync(folder)).toEqual(['usable.json']);
   });
 
+  it('lies on an emulated USB reader that a USB/IP host finds, attaches and asks, and says how', async () => {
+    const image = join(folder, 'usb.json');
+    const child = spawn(process.execPath, [...COMMAND, '--usbip', '0', '--device', 'apdu-hid', '--image', image, '--factory', '--uid', '04010203040506', '--json'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    await new Promise<void>((resolve) => {
+      child.stderr.on('data', (chunk) => {
+        said += String(chunk);
+        if (said.includes('attach')) resolve();
+      });
+    });
+    const port = Number(/USB\/IP 127\.0\.0\.1:(\d+), bus id 1-1/.exec(said)?.[1]);
+    expect(said).toContain(`sudo modprobe vhci-hcd\n  sudo usbip --tcp-port ${port} attach -r 127.0.0.1 -b 1-1\n`);
+    const list = await askOnce(port, encodeRequest({ kind: 'devlist' }));
+    expect(encodeHex(list.subarray(0, 12))).toBe('011100050000000000000001');
+    const host = await TestingUsbIpHost.attach(port, '1-1');
+    const ask = async (packet: string): Promise<string> => {
+      await host.out(1, parseHex(packet.padEnd(128, '0')));
+      return encodeHex((await host.in(1, 64)).data);
+    };
+    const channel = (await ask('010101')).slice(6, 10);
+    expect(await ask(`${channel}0500000005FFCA000000`)).toMatch(new RegExp(`^${channel}0500000009040102030405069000(00)*$`));
+    expect(await ask(`${channel}05000000059060000000`)).toMatch(new RegExp(`^${channel}050000000904.{12}91AF(00)*$`));
+    child.kill('SIGTERM');
+    expect(await once(child, 'close')).toEqual([0, null]);
+    await host.closed;
+  });
+
   it('makes a factory card when asked, waits for the reader, and says so once', async () => {
     const image = join(folder, 'new', 'factory.json');
     const child = spawn(process.execPath, [...COMMAND, '--vpcd', '127.0.0.1:1', '--image', image, '--factory', '--uid', '04010203040506'], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -78,7 +107,11 @@ describe('card-sim', () => {
   });
 
   it.concurrent.each([
-    ['no reader', ['--image', 'x'], 2, "required option '--vpcd"],
+    ['no reader', ['--image', 'x'], 2, 'one of the options --vpcd'],
+    ['a USB/IP port and no device', ['--usbip', '0', '--image', 'x'], 2, '--device KIND'],
+    ['both roads', ['--vpcd', 'localhost:1', '--usbip', '0', '--device', 'magtek', '--image', 'x'], 2, 'cannot be used with option'],
+    ['an unknown device', ['--usbip', '0', '--device', 'acr122', '--image', 'x'], 2, 'Allowed choices are rc-s300, magtek, vivotech, apdu-hid'],
+    ['no port', ['--usbip', 'usb', '--device', 'magtek', '--image', 'x'], 2, 'port number'],
     ['an address without a port', ['--vpcd', 'localhost', '--image', 'x'], 2, 'HOST:PORT'],
     ['a short UID', ['--vpcd', 'localhost:1', '--image', 'x', '--uid', '04'], 2, '14 hex digits'],
     ['an unknown option', ['--vpcd', 'localhost:1', '--image', 'x', '--nope'], 2, 'unknown option'],
@@ -92,6 +125,6 @@ describe('card-sim', () => {
   it('explains itself', async () => {
     const { code, stdout } = await run('--help');
     expect(code).toBe(0);
-    for (const option of ['--vpcd', '--image', '--factory', '--uid', '--json']) expect(stdout).toContain(option);
+    for (const option of ['--vpcd', '--usbip', '--device', '--host', '--image', '--factory', '--uid', '--json']) expect(stdout).toContain(option);
   });
 });

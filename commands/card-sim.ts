@@ -1,17 +1,23 @@
-/** card-sim: runs one simulated IC card on a virtual PC/SC reader until it is told to stop; its state lives in an image file. */
+/** card-sim: runs one simulated IC card until it is told to stop, on a virtual PC/SC reader or on an emulated USB reader; its state lives in an image file. */
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { encodeHex, equalBytes, parseHex } from '#protocol/bytes.ts';
 import { Chip } from '#card-firmware-sim/chip.ts';
+import { chipApplication } from '#card-firmware-sim/chip-application.ts';
+import { createEmulatedReader, DEVICE_KINDS } from '#card-firmware-sim/usb/device-kinds.ts';
 import { createFactoryImage, UID_BYTES } from '#card-firmware-sim/factory-image.ts';
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { journalPayments } from '#card-firmware-sim/journal.ts';
 import { keepInserted } from '#card-firmware-sim/vpcd.ts';
 import { secureRandom } from '#card-firmware-sim/crypto.ts';
+import { startUsbIpServer } from '#card-firmware-sim/usb/usbip-server.ts';
 import { EXIT, runCommand } from './run-command.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardStep } from '#card-firmware-sim/journal.ts';
+import type { DeviceKind } from '#card-firmware-sim/usb/device-kinds.ts';
+
+const BUS_ID = '1-1';
 
 interface Address {
   readonly host: string;
@@ -19,7 +25,10 @@ interface Address {
 }
 
 interface CardSimOptions {
-  readonly vpcd: Address;
+  readonly vpcd?: Address;
+  readonly usbip?: number;
+  readonly device?: DeviceKind;
+  readonly host: string;
   readonly image: string;
   readonly uid?: Bytes;
   readonly factory?: true;
@@ -28,13 +37,16 @@ interface CardSimOptions {
 
 function commandLine(): Command {
   return new Command('card-sim')
-    .description('Runs one simulated MIFARE DESFire Light card on a virtual PC/SC reader (vsmartcard vpcd).')
-    .requiredOption('--vpcd <host:port>', 'the virtual reader', parseAddress)
+    .description('Runs one simulated MIFARE DESFire Light card: on a virtual PC/SC reader (vsmartcard vpcd), or on an emulated USB reader (USB/IP).')
+    .addOption(new Option('--vpcd <host:port>', 'the virtual PC/SC reader').argParser(parseAddress).conflicts(['usbip', 'device']))
+    .addOption(new Option('--usbip <port>', "serve the reader of --device as a USB/IP device; 3240 is the protocol's port, 0 any free one").argParser(parsePort))
+    .addOption(new Option('--device <kind>', 'the emulated reader that the card lies on').choices(DEVICE_KINDS))
+    .addOption(new Option('--host <address>', 'where --usbip listens').default('127.0.0.1'))
     .requiredOption('--image <file>', 'the card: keys, files and balance')
     .option('--factory', 'create the image of a factory-fresh card if the file does not exist')
     .option('--uid <hex>', `UID of a card that --factory creates; of an existing card, which it must be (${UID_BYTES} bytes)`, parseUid)
     .option('--json', "print the card's steps as JSON, one object a line")
-    .addHelpText('after', '\nEnds on SIGTERM or SIGINT with exit code 0. Exit code 1: failure, 2: wrong usage.');
+    .addHelpText('after', '\nOne of --vpcd and --usbip --device is needed.\nEnds on SIGTERM or SIGINT with exit code 0. Exit code 1: failure, 2: wrong usage.');
 }
 
 function parseAddress(text: string): Address {
@@ -43,12 +55,55 @@ function parseAddress(text: string): Address {
   return { host, port: Number(port) };
 }
 
+function parsePort(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 0xffff) throw new InvalidArgumentError('It is a port number, for example 3240.');
+  return Number(text);
+}
+
 function parseUid(text: string): Bytes {
   if (!new RegExp(`^[0-9A-Fa-f]{${2 * UID_BYTES}}$`).test(text)) throw new InvalidArgumentError(`A UID is ${2 * UID_BYTES} hex digits.`);
   return parseHex(text);
 }
 
-async function runCard({ vpcd, image, uid, factory, json }: CardSimOptions, signal: AbortSignal): Promise<void> {
+/** Carries the chip to a reader until the signal is aborted. */
+type Road = (chip: Chip, say: (line: string) => void, signal: AbortSignal) => Promise<void>;
+
+function roadOf({ vpcd, usbip, device, host }: CardSimOptions): Road | undefined {
+  if (vpcd !== undefined) return (chip, say, signal) => lieOnVirtualReader(vpcd, chip, say, signal);
+  if (usbip !== undefined && device !== undefined) return (chip, say, signal) => lieOnUsbReader(device, { host, port: usbip }, chip, say, signal);
+  return undefined;
+}
+
+function lieOnVirtualReader(vpcd: Address, chip: Chip, say: (line: string) => void, signal: AbortSignal): Promise<void> {
+  return keepInserted({
+    ...vpcd,
+    chip,
+    signal,
+    onChange: ({ state, reason }) => {
+      say(describeChange(state, vpcd, reason));
+    },
+  });
+}
+
+async function lieOnUsbReader(kind: DeviceKind, { host, port: wanted }: Address, chip: Chip, say: (line: string) => void, signal: AbortSignal): Promise<void> {
+  const { device, field, card } = createEmulatedReader(kind, { card: chipApplication(chip) });
+  const server = await startUsbIpServer({ host, port: wanted, devices: { [BUS_ID]: device } });
+  say(`lies on an emulated ${kind}, USB/IP ${host}:${server.port}, bus id ${BUS_ID}`);
+  say(`to plug it into a Linux machine:\n  sudo modprobe vhci-hcd\n  sudo usbip --tcp-port ${server.port} attach -r ${host} -b ${BUS_ID}`);
+  await untilAborted(signal);
+  await server.close();
+  field.lift();
+  await card?.idle();
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+  });
+}
+
+async function runCard(road: Road, { image, uid, factory, json }: CardSimOptions, signal: AbortSignal): Promise<void> {
   const memory = await openMemory(image, uid, factory === true);
   try {
     const chip = new Chip({
@@ -60,14 +115,7 @@ async function runCard({ vpcd, image, uid, factory, json }: CardSimOptions, sign
     });
     const name = encodeHex(chip.uid);
     const journal = journalPayments(json === true ? printJson : printText);
-    await keepInserted({
-      ...vpcd,
-      chip,
-      signal,
-      onChange: ({ state, reason }) => {
-        say(`card ${name}: ${describeChange(state, vpcd, reason)}`);
-      },
-    });
+    await road(chip, (line) => say(`card ${name}: ${line}`), signal);
   } finally {
     memory.close();
   }
@@ -109,8 +157,13 @@ function printText({ step, ms }: CardStep): void {
 }
 
 process.exitCode = await runCommand(commandLine(), async (options: CardSimOptions) => {
+  const road = roadOf(options);
+  if (road === undefined) {
+    say('error: one of the options --vpcd HOST:PORT and --usbip PORT --device KIND is needed');
+    return EXIT.usage;
+  }
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
-  await runCard(options, stop.signal);
+  await runCard(road, options, stop.signal);
   return EXIT.done;
 });

@@ -40,20 +40,20 @@ async function ask(host: TestingHidHost, channel: number, message: string | Byte
 
 async function opened() {
   const setting = fieldWithCard();
-  const host = new TestingHidHost(new ApduHidDevice(setting.field));
+  const host = new TestingHidHost(new ApduHidDevice({ field: setting.field }));
   return { ...setting, host, channel: await allocate(host) };
 }
 
 describe('the device', () => {
   it('is of usage page FFA0, with product and serial number', () => {
-    const { descriptors } = new ApduHidDevice(new ContactlessField());
+    const { descriptors } = new ApduHidDevice({ field: new ContactlessField() });
     expect(encodeHex(descriptors.device).slice(16, 24)).toBe('0912D0A9');
     expect(encodeHex(descriptors.hidReport!)).toBe('06A0FF0901A101150026FF007508954009208102954009219102C0');
     expect(descriptors.strings.every((text) => text !== '')).toBe(true);
   });
 
   it('answers version and ping on any channel with the bytes that came', async () => {
-    const host = new TestingHidHost(new ApduHidDevice(new ContactlessField()));
+    const host = new TestingHidHost(new ApduHidDevice({ field: new ContactlessField() }));
     await host.send(`0101 00 FFFFFFFF ${TOKEN}`);
     expect(trimmed(await host.next())).toBe(`01010000000000${TOKEN}`);
     await host.send(`7777 02 ${TOKEN}`);
@@ -61,7 +61,7 @@ describe('the device', () => {
   });
 
   it('allocates another channel each time, never 0000 or 0101', async () => {
-    const host = new TestingHidHost(new ApduHidDevice(new ContactlessField()));
+    const host = new TestingHidHost(new ApduHidDevice({ field: new ContactlessField() }));
     let before = 0;
     for (let i = 0; i < 200; i++) {
       const channel = await allocate(host);

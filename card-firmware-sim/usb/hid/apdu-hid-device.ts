@@ -4,13 +4,8 @@ import { HidUsbDevice, takeOne } from './hid-usb-device.ts';
 import { MessageAssembler, PACKET_BYTES, splitIntoPackets, TAG, twoBytes, uint16At } from './apdu-hid-packet.ts';
 import { TerminalPcd } from './terminal-pcd.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { ContactlessField } from '../field.ts';
-import type { Found, TerminalPcdOptions } from './terminal-pcd.ts';
-import type { HidFirmware, HidIdentity, HidMisbehaviour, HidOutlet } from './hid-usb-device.ts';
-
-export interface ApduHidOptions extends TerminalPcdOptions {
-  readonly serialNumber?: string;
-}
+import type { Found } from './terminal-pcd.ts';
+import type { HidFirmware, HidIdentity, HidMisbehaviour, HidOutlet, HidReaderOptions } from './hid-usb-device.ts';
 
 /** pid.codes' vendor id; the product id is of no allotted device: chosen. */
 const IDENTITY: HidIdentity = { vendorId: 0x1209, productId: 0xa9d0, release: 0x0100, manufacturer: 'Kessai', product: 'APDU-HID card reader', serialNumber: 'AH000001' };
@@ -25,9 +20,8 @@ const CLASS_NOT_SUPPORTED = parseHex('6E00');
 const DEFAULT_CHANNEL = 0x0101;
 
 export class ApduHidDevice extends HidUsbDevice {
-  constructor(field: ContactlessField, options: ApduHidOptions = {}) {
-    const identity = { ...IDENTITY, serialNumber: options.serialNumber ?? IDENTITY.serialNumber };
-    super(identity, REPORT_DESCRIPTOR, (outlet, misbehave) => new ApduHidFirmware(new TerminalPcd(field, options), outlet, misbehave));
+  constructor(options: HidReaderOptions) {
+    super(IDENTITY, REPORT_DESCRIPTOR, options, (outlet, misbehave) => new ApduHidFirmware(new TerminalPcd(options.field, options), outlet, misbehave));
   }
 }
 

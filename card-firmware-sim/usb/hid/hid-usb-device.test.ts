@@ -19,7 +19,7 @@ const PING = hex(`0101 02 1122${'00'.repeat(59)}`);
 
 describe('the USB side', () => {
   it('takes reports on endpoint 1 and by SET_REPORT, and gives them in pieces to a host that asks for less', async () => {
-    const device = new ApduHidDevice(new ContactlessField());
+    const device = new ApduHidDevice({ field: new ContactlessField() });
     await device.transferOut(1, PING);
     await device.control(setup, PING);
     const signal = AbortSignal.timeout(1000);
@@ -29,7 +29,7 @@ describe('the USB side', () => {
   });
 
   it('stalls other endpoints, feature reports, boot protocol and a second read', async () => {
-    const device = new ApduHidDevice(new ContactlessField());
+    const device = new ApduHidDevice({ field: new ContactlessField() });
     const { signal } = new AbortController();
     expect(await device.transferOut(2, PING)).toBe(STALL);
     expect(await device.transferIn(3, 64, signal)).toBe(STALL);
@@ -41,7 +41,7 @@ describe('the USB side', () => {
   });
 
   it('ends a read that is aborted with nothing, and loses no report by it', async () => {
-    const device = new ApduHidDevice(new ContactlessField());
+    const device = new ApduHidDevice({ field: new ContactlessField() });
     const abort = new AbortController();
     const read = device.transferIn(1, 64, abort.signal);
     abort.abort();
@@ -53,7 +53,7 @@ describe('the USB side', () => {
 
   it('forgets all at a reset: reports, answers on their way, the session, the field', async () => {
     const { field, card } = fieldWithCard();
-    const device = new VivotechDevice(field);
+    const device = new VivotechDevice({ field });
     const host = new TestingHidHost(device);
     await host.send(`01${encodeHex(encodeFrame(0x2c, 0x01, parseHex('01'), 'msb-first'))}`);
     await host.next();
@@ -81,9 +81,9 @@ describe('garbage', () => {
     'apdu-hid': fc.oneof(report.map((one) => [one]), fc.tuple(fc.constantFrom(0x1235, 0x246a, 0x0101), payload).map(([channel, data]) => splitIntoPackets(channel, data)), fc.constant([hex(`010101${'00'.repeat(61)}`)])),
   };
   const devices: readonly [string, (field: ContactlessField) => HidUsbDevice, string, string][] = [
-    ['magtek', (field) => new MagtekDevice(field), '000C' + 'AA00810401051008' + '8402' + '1008', '000EAA0081048205100882048002030' + '4'],
-    ['vivotech', (field) => new VivotechDevice(field), '015669564F74656368320018010000B3CD', '015669564F74656368320018000000FA83'],
-    ['apdu-hid', (field) => new ApduHidDevice(field), '0101021122', '0101021122'],
+    ['magtek', (field) => new MagtekDevice({ field }), '000C' + 'AA00810401051008' + '8402' + '1008', '000EAA0081048205100882048002030' + '4'],
+    ['vivotech', (field) => new VivotechDevice({ field }), '015669564F74656368320018010000B3CD', '015669564F74656368320018000000FA83'],
+    ['apdu-hid', (field) => new ApduHidDevice({ field }), '0101021122', '0101021122'],
   ];
 
   it.each(devices)('never breaks the %s: it answers still', async (name, create, question, expected) => {

@@ -2,7 +2,17 @@
 import { concatBytes, encodeUintLE } from '#protocol/bytes.ts';
 import { STALL } from '../usb-device.ts';
 import type { Bytes } from '#protocol/bytes.ts';
+import type { ContactlessField } from '../field.ts';
+import type { TerminalPcdOptions } from './terminal-pcd.ts';
 import type { UsbDescriptors, UsbDevice, UsbSetup } from '../usb-device.ts';
+
+/** What every HID reader is made from. */
+export interface HidReaderOptions extends TerminalPcdOptions {
+  readonly field: ContactlessField;
+  /** Default: the device's own. */
+  readonly serialNumber?: string;
+  readonly misbehave?: Partial<HidMisbehaviour>;
+}
 
 export interface HidIdentity {
   readonly vendorId: number;
@@ -44,6 +54,8 @@ export interface HidMisbehaviour {
   isTaken: boolean;
 }
 
+const GOOD_BEHAVIOUR: HidMisbehaviour = { answerDelayMs: 0, answersToLose: 0, staleAnswers: 0, wrongNumbers: 0, brokenAnswers: 0, isTaken: false };
+
 /** Uses up one of a count; false at 0. */
 export function takeOne(misbehave: HidMisbehaviour, count: 'answersToLose' | 'staleAnswers' | 'wrongNumbers' | 'brokenAnswers'): boolean {
   if (misbehave[count] <= 0) return false;
@@ -64,7 +76,7 @@ const NOTHING: Bytes = new Uint8Array();
 export class HidUsbDevice implements UsbDevice {
   readonly descriptors: UsbDescriptors;
   /** May be changed while the device runs. */
-  readonly misbehave: HidMisbehaviour = { answerDelayMs: 0, answersToLose: 0, staleAnswers: 0, wrongNumbers: 0, brokenAnswers: 0, isTaken: false };
+  readonly misbehave: HidMisbehaviour;
   readonly #firmware: HidFirmware;
   #waiting: Bytes[] = [];
   #rest: Bytes = NOTHING;
@@ -74,8 +86,9 @@ export class HidUsbDevice implements UsbDevice {
   #outlet: Promise<void> = Promise.resolve();
   #generation = 0;
 
-  constructor(identity: HidIdentity, reportDescriptor: Bytes, createFirmware: (outlet: HidOutlet, misbehave: HidMisbehaviour) => HidFirmware) {
-    this.descriptors = describe(identity, reportDescriptor);
+  constructor(identity: HidIdentity, reportDescriptor: Bytes, options: HidReaderOptions, createFirmware: (outlet: HidOutlet, misbehave: HidMisbehaviour) => HidFirmware) {
+    this.descriptors = describe({ ...identity, serialNumber: options.serialNumber ?? identity.serialNumber }, reportDescriptor);
+    this.misbehave = { ...GOOD_BEHAVIOUR, ...options.misbehave };
     this.#firmware = createFirmware({ answer: (reports) => this.#answer(reports), notify: (reports) => this.#send(reports) }, this.misbehave);
   }
 

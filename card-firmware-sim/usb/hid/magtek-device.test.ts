@@ -29,7 +29,7 @@ async function receiveMessage(host: TestingHidHost): Promise<string> {
 /** A transaction with a card found. */
 async function begun() {
   const { field, application, card } = fieldWithCard();
-  const host = new TestingHidHost(new MagtekDevice(field));
+  const host = new TestingHidHost(new MagtekDevice({ field }));
   await sendMessage(host, START_NFC);
   expect(await receiveMessage(host)).toBe('AA0081048203100182' + '0401000000');
   expect(await receiveMessage(host)).toBe('AA008104830001018204' + '20010404');
@@ -41,7 +41,7 @@ afterEach(() => vi.useRealTimers());
 
 describe('the device', () => {
   it('is 0801:2020 with the report descriptor of one 64-byte report each way, a product and a serial number', () => {
-    const { descriptors } = new MagtekDevice(new ContactlessField());
+    const { descriptors } = new MagtekDevice({ field: new ContactlessField() });
     expect(encodeHex(descriptors.device)).toBe('120100020000004001082020000101020301');
     expect(encodeHex(descriptors.configuration)).toBe('09022900010100803209040000020300000009211101000122' + '1B00' + '07058103400001' + '07050103400001');
     expect(encodeHex(descriptors.hidReport!)).toBe('0600FF0901A101150026FF007508954009208102954009219102C0');
@@ -77,7 +77,7 @@ describe('the device', () => {
 
   it("starts by the vendor's own frame, with payment data that it has no use for", async () => {
     const { field } = fieldWithCard();
-    const host = new TestingHidHost(new MagtekDevice(field));
+    const host = new TestingHidHost(new MagtekDevice({ field }));
     await sendMessage(host, 'AA00810401031001843D1001820178A3098101008201008301038402020386279C01009F02060000000001009F03060000000000005F2A0208405F3601029F150200009F530100');
     expect(await receiveMessage(host)).toBe('AA0081048203100182' + '0401000000');
     expect(await receiveMessage(host)).toBe('AA008104830001018204' + '20010404');
@@ -108,7 +108,7 @@ describe('cards that come and go', () => {
   it('waits for a card, tells of two, and takes the one that stays', async () => {
     const { card, application } = fieldWithCard();
     const field = new ContactlessField();
-    const host = new TestingHidHost(new MagtekDevice(field));
+    const host = new TestingHidHost(new MagtekDevice({ field }));
     await sendMessage(host, START_NFC);
     await receiveMessage(host);
     expect(await host.rest()).toEqual([]);
@@ -138,7 +138,7 @@ describe('cards that come and go', () => {
 
   it('gives a person the time of the transaction, and a card 30 seconds for each next command', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    const waiting = new TestingHidHost(new MagtekDevice(new ContactlessField()));
+    const waiting = new TestingHidHost(new MagtekDevice({ field: new ContactlessField() }));
     await sendMessage(waiting, START_NFC.replace('820100', '82010A'));
     await receiveMessage(waiting);
     vi.advanceTimersByTime(9_999);
@@ -176,7 +176,7 @@ describe('refusals', () => {
 
   it('is another program’s while that has a transaction under way', async () => {
     const { field } = fieldWithCard();
-    const device = new MagtekDevice(field);
+    const device = new MagtekDevice({ field });
     device.misbehave.isTaken = true;
     const host = new TestingHidHost(device);
     await sendMessage(host, START_NFC);
@@ -186,7 +186,7 @@ describe('refusals', () => {
 
   it('reports a card to a transaction for payment cards only as not accepted', async () => {
     const { field } = fieldWithCard();
-    const host = new TestingHidHost(new MagtekDevice(field));
+    const host = new TestingHidHost(new MagtekDevice({ field }));
     await sendMessage(host, START_NFC.replace('830103', '830101'));
     await receiveMessage(host);
     expect(await receiveMessage(host)).toBe('AA008104830001018204' + '20010400');

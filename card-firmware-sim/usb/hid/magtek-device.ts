@@ -7,13 +7,11 @@ import { encodeMessage, encodeTlv, MESSAGE_TYPE, PacketAssembler, parseMessage, 
 import { HidUsbDevice, takeOne } from './hid-usb-device.ts';
 import { TerminalPcd } from './terminal-pcd.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { ContactlessField } from '../field.ts';
-import type { Found, FoundCard, TerminalPcdOptions } from './terminal-pcd.ts';
-import type { HidFirmware, HidIdentity, HidMisbehaviour, HidOutlet } from './hid-usb-device.ts';
+import type { Found, FoundCard } from './terminal-pcd.ts';
+import type { HidFirmware, HidIdentity, HidMisbehaviour, HidOutlet, HidReaderOptions } from './hid-usb-device.ts';
 import type { MmsMessage, Tlv } from './magtek-message.ts';
 
-export interface MagtekOptions extends TerminalPcdOptions {
-  readonly serialNumber?: string;
+export interface MagtekOptions extends HidReaderOptions {
   /** The last byte of "card detected" (20 01 04 xx) for a card of ISO/IEC 14443-4: 04 DESFire Light, 0A to 0C EV1 to EV3. */
   readonly detectedAs?: number;
 }
@@ -40,9 +38,8 @@ const NO_ANSWER = parseHex('6400');
 const PASS_THROUGH_LIMIT_MS = 30_000;
 
 export class MagtekDevice extends HidUsbDevice {
-  constructor(field: ContactlessField, options: MagtekOptions = {}) {
-    const identity = { ...IDENTITY, serialNumber: options.serialNumber ?? IDENTITY.serialNumber };
-    super(identity, REPORT_DESCRIPTOR, (outlet, misbehave) => new MagtekFirmware(new TerminalPcd(field, options), outlet, misbehave, options.detectedAs ?? 0x04));
+  constructor(options: MagtekOptions) {
+    super(IDENTITY, REPORT_DESCRIPTOR, options, (outlet, misbehave) => new MagtekFirmware(new TerminalPcd(options.field, options), outlet, misbehave, options.detectedAs ?? 0x04));
   }
 }
 

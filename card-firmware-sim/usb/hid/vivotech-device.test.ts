@@ -31,9 +31,9 @@ async function answer(host: TestingHidHost): Promise<string> {
   }
 }
 
-async function begun(options?: VivotechOptions) {
+async function begun(options?: Partial<VivotechOptions>) {
   const { field, application, card } = fieldWithCard();
-  const host = new TestingHidHost(new VivotechDevice(field, options));
+  const host = new TestingHidHost(new VivotechDevice({ field, ...options }));
   await command(host, '2C0101', options?.passThroughOrder === 'lsb-first' ? 'lsb-first' : 'msb-first');
   expect(await answer(host)).toBe('2C00');
   return { host, field, application, card };
@@ -41,14 +41,14 @@ async function begun(options?: VivotechOptions) {
 
 describe('the device', () => {
   it('is 0ACD with reports 1 to 4 of 63 bytes each way, a product and a serial number', () => {
-    const { descriptors } = new VivotechDevice(new ContactlessField(), { serialNumber: '42' });
+    const { descriptors } = new VivotechDevice({ field: new ContactlessField(), serialNumber: '42' });
     expect(encodeHex(descriptors.device).slice(16, 24)).toBe('CD0A3035');
     expect(encodeHex(descriptors.hidReport!)).toBe(`0600FF0901A101150026FF007508${['01', '02', '03', '04'].map((id) => `85${id}953F09018102953F09029102`).join('')}C0`);
     expect(descriptors.strings).toEqual(['ID TECH', 'ViVOpay VP3300', '42']);
   });
 
   it("answers the manual's ping, one report byte for byte", async () => {
-    const host = new TestingHidHost(new VivotechDevice(new ContactlessField()));
+    const host = new TestingHidHost(new VivotechDevice({ field: new ContactlessField() }));
     await host.send(`01${PING}`);
     expect(encodeHex(await host.next())).toBe(`01${TAG}18000000FA83`.padEnd(128, '0'));
   });
@@ -57,7 +57,7 @@ describe('the device', () => {
     ['pass-through on', '2C01000101', '1D19', '2C000000'],
     ['pass-through off', '2C01000100', '0D38', '2C000000'],
   ])('%s', async (_, body, crc, expected) => {
-    const host = new TestingHidHost(new VivotechDevice(new ContactlessField()));
+    const host = new TestingHidHost(new VivotechDevice({ field: new ContactlessField() }));
     await host.send(`01${TAG}${body}${crc}`);
     expect(trimmed(await host.next())).toContain(`01${TAG}${expected.replace(/(00)+$/, '')}`);
   });
@@ -100,7 +100,7 @@ describe('polls', () => {
   it('time out, find a card that comes, and end with the next command', async () => {
     const { card } = fieldWithCard();
     const field = new ContactlessField();
-    const host = new TestingHidHost(new VivotechDevice(field));
+    const host = new TestingHidHost(new VivotechDevice({ field }));
     await command(host, '2C0101');
     await answer(host);
     await command(host, '2C020002');
@@ -132,7 +132,7 @@ describe('polls', () => {
 
   it('need pass-through mode', async () => {
     const { field } = fieldWithCard();
-    const host = new TestingHidHost(new VivotechDevice(field));
+    const host = new TestingHidHost(new VivotechDevice({ field }));
     await command(host, '2C020100');
     expect(await answer(host)).toBe('2C0B');
     await command(host, '2C0300A4040000');

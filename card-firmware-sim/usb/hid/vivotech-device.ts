@@ -7,13 +7,11 @@ import { encodeFrame, MAX_FRAME_BYTES, parseFrame, ReportAssembler, splitIntoRep
 import { HidUsbDevice, takeOne } from './hid-usb-device.ts';
 import { TerminalPcd } from './terminal-pcd.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { ContactlessField } from '../field.ts';
 import type { CrcOrder, VivotechCommand } from './vivotech-frame.ts';
-import type { Found, FoundCard, TerminalPcdOptions } from './terminal-pcd.ts';
-import type { HidFirmware, HidIdentity, HidMisbehaviour, HidOutlet } from './hid-usb-device.ts';
+import type { Found, FoundCard } from './terminal-pcd.ts';
+import type { HidFirmware, HidIdentity, HidMisbehaviour, HidOutlet, HidReaderOptions } from './hid-usb-device.ts';
 
-export interface VivotechOptions extends TerminalPcdOptions {
-  readonly serialNumber?: string;
+export interface VivotechOptions extends HidReaderOptions {
   /** The order that the CRC of a 2C command has to be in. The manual contradicts itself; default: either is taken. */
   readonly passThroughOrder?: CrcOrder | 'either';
   /** An SRED model whose list knows no such card: card data is withheld (status 06). */
@@ -38,9 +36,8 @@ const NOTHING: Bytes = new Uint8Array();
 type Answer = { readonly status: number; readonly data?: Bytes };
 
 export class VivotechDevice extends HidUsbDevice {
-  constructor(field: ContactlessField, options: VivotechOptions = {}) {
-    const identity = { ...IDENTITY, serialNumber: options.serialNumber ?? IDENTITY.serialNumber };
-    super(identity, REPORT_DESCRIPTOR, (outlet, misbehave) => new VivotechFirmware(new TerminalPcd(field, options), outlet, misbehave, { ...options, serialNumber: identity.serialNumber }));
+  constructor(options: VivotechOptions) {
+    super(IDENTITY, REPORT_DESCRIPTOR, options, (outlet, misbehave) => new VivotechFirmware(new TerminalPcd(options.field, options), outlet, misbehave, options));
   }
 }
 
@@ -48,7 +45,7 @@ class VivotechFirmware implements HidFirmware {
   readonly #pcd: TerminalPcd;
   readonly #outlet: HidOutlet;
   readonly #misbehave: HidMisbehaviour;
-  readonly #options: VivotechOptions & { readonly serialNumber: string };
+  readonly #options: VivotechOptions;
   readonly #frames = new ReportAssembler();
   #isPassThrough = false;
   #generation = 0;
@@ -56,7 +53,7 @@ class VivotechFirmware implements HidFirmware {
   #endPoll: (() => void) | undefined;
   #tail: Promise<void> = Promise.resolve();
 
-  constructor(pcd: TerminalPcd, outlet: HidOutlet, misbehave: HidMisbehaviour, options: VivotechOptions & { readonly serialNumber: string }) {
+  constructor(pcd: TerminalPcd, outlet: HidOutlet, misbehave: HidMisbehaviour, options: VivotechOptions) {
     this.#pcd = pcd;
     this.#outlet = outlet;
     this.#misbehave = misbehave;
@@ -97,7 +94,7 @@ class VivotechFirmware implements HidFirmware {
       case COMMAND.CANCEL:
         return { status: command.subcommand === 0x01 ? STATUS.OK : STATUS.UNKNOWN_SUBCOMMAND };
       case COMMAND.SERIAL_NUMBER:
-        return command.subcommand === 0x01 ? { status: STATUS.OK, data: ascii(this.#options.serialNumber) } : { status: STATUS.UNKNOWN_SUBCOMMAND };
+        return command.subcommand === 0x01 ? { status: STATUS.OK, data: ascii(this.#options.serialNumber ?? IDENTITY.serialNumber) } : { status: STATUS.UNKNOWN_SUBCOMMAND };
       case COMMAND.VERSION:
         return command.subcommand === 0x00 ? { status: STATUS.OK, data: ascii(FIRMWARE_VERSION) } : { status: STATUS.UNKNOWN_SUBCOMMAND };
       default:

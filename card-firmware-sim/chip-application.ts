@@ -1,0 +1,7 @@
+/** The chip as a contactless card carries it: commands in, answers out; what happens in the field is the card's matter, not the chip's. */
+import type { CardApplication } from './usb/usb-device.ts';
+import type { Chip } from './chip.ts';
+
+export function chipApplication(chip: Chip): CardApplication {
+  return { uid: chip.uid, process: (command) => chip.process(command), reset: () => chip.reset() };
+}
