@@ -54,7 +54,11 @@ export interface ReadersPagePorts {
   /** Starts the reader program; fails with `host/…`. */
   openProgram(): Promise<ReaderProgram>;
   /** The paired readers, driven by this page; opened while it is looked at, since the readers are then this page's alone. Null: no road. */
-  readonly openDevices: (() => ReaderSource) | null;
+  readonly devices: {
+    open(): ReaderSource;
+    /** A reader was paired or forgotten: what is open looks for its readers anew. */
+    lookAgain(): void;
+  } | null;
   /** Puts text into the clipboard. */
   copy(text: string): Promise<void>;
   /** Milliseconds, for measuring. */

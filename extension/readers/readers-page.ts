@@ -66,8 +66,7 @@ class Page implements ReadersPage {
     try {
       if ((await this.#ports.pairing.pair(kind)) === 'cancelled') return;
       await this.#listPaired();
-      // No event tells of a reader that was plugged in before it was paired.
-      this.#reopenDevices();
+      this.#ports.devices?.lookAgain();
     } catch (thrown) {
       this.#refused = { kind, code: codeOf(thrown) };
     } finally {
@@ -78,8 +77,8 @@ class Page implements ReadersPage {
   async forget(rowId: string): Promise<void> {
     if (this.#trial?.rowId === rowId) this.stopTrial();
     await this.#ports.pairing.forget(rowId);
+    this.#ports.devices?.lookAgain();
     await this.#listPaired();
-    this.#reopenDevices();
   }
 
   async startTrial(rowId: string): Promise<void> {
@@ -110,7 +109,7 @@ class Page implements ReadersPage {
   }
 
   async lookAgain(): Promise<void> {
-    this.#reopenDevices();
+    this.#ports.devices?.lookAgain();
     await Promise.all([this.#listPaired(), this.#program === undefined ? this.#startProgram() : this.#diagnose(this.#program)]);
   }
 
@@ -119,7 +118,9 @@ class Page implements ReadersPage {
     this.#isLookedAt = isLookedAt;
     // What was found stays on the screen; only what is still waiting for a card ends.
     if (!isLookedAt && (this.#trial?.step === 'waiting' || this.#trial?.step === 'running')) this.stopTrial();
-    this.#reopenDevices();
+    if (isLookedAt) this.#openDevices();
+    else this.#closeDevices();
+    this.#changed();
   }
 
   async copyReport(): Promise<void> {
@@ -134,7 +135,7 @@ class Page implements ReadersPage {
     this.#closed = true;
     this.#stopPairing();
     this.#trialStop?.abort(new Failure('payment/aborted'));
-    this.#devices?.close();
+    this.#closeDevices();
     this.#program?.close();
   }
 
@@ -151,15 +152,15 @@ class Page implements ReadersPage {
     this.#changed();
   }
 
-  #reopenDevices(): void {
+  #openDevices(): void {
+    this.#devices = this.#ports.devices?.open();
+    // A driver that has begun has also given its reader a name.
+    this.#devices?.onReaders(() => void this.#listPaired());
+  }
+
+  #closeDevices(): void {
     this.#devices?.close();
     this.#devices = undefined;
-    if (this.#isLookedAt && !this.#closed && this.#ports.openDevices !== null) {
-      this.#devices = this.#ports.openDevices();
-      // A driver that has begun has also given its reader a name.
-      this.#devices.onReaders(() => void this.#listPaired());
-    }
-    this.#changed();
   }
 
   async #startProgram(): Promise<void> {

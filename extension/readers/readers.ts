@@ -1,10 +1,13 @@
 /** The pairing page in its tab: the browser's own pieces put together. */
 import browser from 'webextension-polyfill';
+import { openDeviceReaders } from '#bridge/device/device-readers.ts';
+import { createHidBus } from '#bridge/webhid/hid-bus.ts';
+import { createUsbBus } from '#bridge/webusb/usb-bus.ts';
 import { DEPLOYMENT } from '../built-in.ts';
 import { messageLanguage, t } from '../language.ts';
 import { connectNativeHost } from '../ports/native.ts';
-import { createDriverNames } from './driver-names.ts';
 import { environmentOf } from './environment.ts';
+import { createFollowedBuses } from './followed-buses.ts';
 import { createPairedMemory } from './paired-memory.ts';
 import { createPairing } from './pairing.ts';
 import { openReadersPage, type ReadersPage } from './readers-page.ts';
@@ -13,7 +16,8 @@ import { createReadersView } from './readers-view.ts';
 function start(): void {
   // Typed as always there; Firefox has neither.
   const { usb, hid } = navigator as Partial<Pick<Navigator, 'usb' | 'hid'>>;
-  const names = createDriverNames();
+  const followed = createFollowedBuses();
+  const buses = [...(usb === undefined ? [] : [followed.follow(createUsbBus(usb))]), ...(hid === undefined ? [] : [followed.follow(createHidBus(hid))])];
   const view = createReadersView(document.body, {
     pair: (kind) => page.pair(kind),
     forget: (rowId) => page.forget(rowId),
@@ -26,9 +30,9 @@ function start(): void {
   const page = openReadersPage(
     {
       environment: environmentOf(navigator, DEPLOYMENT.version),
-      pairing: createPairing({ usb, hid, memory: createPairedMemory(browser.storage.local), driverNameOf: (device) => names.nameOf(device) }),
+      pairing: createPairing({ usb, hid, memory: createPairedMemory(browser.storage.local), driverNameOf: (device) => followed.nameOf(device) }),
       openProgram: connectNativeHost,
-      openDevices: null,
+      devices: buses.length === 0 ? null : { open: () => openDeviceReaders(buses), lookAgain: () => followed.lookAgain() },
       copy: (text) => navigator.clipboard.writeText(text),
       now: () => performance.now(),
     },
