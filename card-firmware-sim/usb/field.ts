@@ -111,15 +111,15 @@ export class ContactlessField {
     this.#faults = [];
   }
 
-  /** Sends one frame, CRC and all, and listens for at most `timeoutMs` of real time; silence takes that long unless the field goes off. */
-  async exchange(frame: AirFrame, timeoutMs: number): Promise<FieldAnswer> {
+  /** Sends one frame, CRC and all, and listens for at most `timeoutMs` of real time; silence takes that long unless the field goes off, or the reader listens no more. */
+  async exchange(frame: AirFrame, timeoutMs: number, signal?: AbortSignal): Promise<FieldAnswer> {
     if (!this.#isOn) return SILENCE;
-    const off = this.#off.signal;
+    const deaf = signal === undefined ? this.#off.signal : AbortSignal.any([this.#off.signal, signal]);
     const sent = this.#sendTo(frame);
     const timeUp = new AbortController();
-    const timeout = this.#wait(timeoutMs, AbortSignal.any([off, timeUp.signal])).then(() => SILENCE, () => SILENCE);
+    const timeout = this.#wait(timeoutMs, AbortSignal.any([deaf, timeUp.signal])).then(() => SILENCE, () => SILENCE);
     const heard = await Promise.race([sent, timeout]);
-    if (heard === SILENCE || off.aborted) return SILENCE;
+    if (heard === SILENCE || deaf.aborted) return SILENCE;
     const answer = this.#spoilAnswer(frame, heard);
     if (answer.kind === 'silence') await timeout;
     timeUp.abort();
