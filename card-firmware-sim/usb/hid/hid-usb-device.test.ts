@@ -67,6 +67,10 @@ describe('the USB side', () => {
     expect(await host.rest()).toEqual([]);
     await host.send(`01${encodeHex(encodeFrame(0x2c, 0x02, parseHex('0100'), 'msb-first'))}`);
     expect(encodeHex(await host.next()).slice(22, 26)).toBe('2C0B');
+    device.misbehave.answerDelayMs = 10;
+    await host.send(`01${encodeHex(encodeFrame(0x18, 0x01, new Uint8Array(), 'lsb-first'))}`);
+    device.reset();
+    expect(await host.rest()).toEqual([]);
   });
 });
 

@@ -254,8 +254,7 @@ describe('packets', () => {
     expect(pushAll([head, first, second, tail])).toEqual([]);
     expect(pushAll([first, second, third, tail])).toEqual([]);
     expect(pushAll([head, first, second, third, hex('04'), tail])).toEqual([]);
-    const tooLong = head.slice();
-    tooLong.set(hex((MAX_MESSAGE_BYTES + 1).toString(16).padStart(8, '0')), 1);
-    expect(pushAll([tooLong, first])).toEqual([]);
+    expect(pushAll(splitIntoReports(new Uint8Array(MAX_MESSAGE_BYTES)))).toHaveLength(1);
+    expect(pushAll(splitIntoReports(new Uint8Array(MAX_MESSAGE_BYTES + 1)))).toEqual([]);
   });
 });
