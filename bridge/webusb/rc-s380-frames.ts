@@ -47,11 +47,9 @@ export function parseFrame(bytes: Bytes): Frame | undefined {
   if (startsWith(bytes, ACK)) return { kind: 'ack', frameBytes: ACK.length };
   // An error frame is how a data frame begins; only it can end there, as no transfer ends within a packet's first 8 bytes otherwise.
   if (bytes.length === ERROR.length && startsWith(bytes, ERROR)) return { kind: 'error', frameBytes: ERROR.length };
-  if (bytes.length < HEADER_BYTES) {
-    if (startsWith(ACK, bytes) || startsWith(bytes, DATA_START)) return undefined;
-    throw malformed('frame start');
-  }
-  if (!startsWith(bytes, DATA_START)) throw malformed('frame start');
+  if (startsWith(ACK, bytes)) return undefined;
+  if (!startsWith(DATA_START, bytes.subarray(0, DATA_START.length))) throw malformed('frame start');
+  if (bytes.length < HEADER_BYTES) return undefined;
   const length = bytes.subarray(5, 7);
   if (bytes[7] !== checksum(length)) throw malformed('checksum of the length');
   const payloadBytes = (length[0] ?? 0) | ((length[1] ?? 0) << 8);

@@ -29,18 +29,21 @@ export function createUsbReader(options: UsbReaderOptions): ReaderDriver {
   return {
     readerName: options.readerName,
     async open() {
-      await session?.end();
-      session = new Session(options);
-      await session.begin();
+      const previous = session;
+      const next = new Session(options);
+      session = next;
+      await previous?.end();
+      await next.begin();
     },
-    findCard: () => session?.findCard() ?? Promise.reject(new Failure('reader/failed', { detail: 'not open' })),
+    findCard: () => session?.findCard() ?? Promise.reject(closed()),
     close: () => session?.end() ?? Promise.resolve(),
   };
 }
 
 class Session {
   readonly #options: UsbReaderOptions;
-  #open: { readonly pipe: UsbPipe; readonly radio: Radio } | undefined;
+  #opening: Promise<UsbPipe> | undefined;
+  #radio: Radio | undefined;
   #end: Promise<void> | undefined;
 
   constructor(options: UsbReaderOptions) {
@@ -48,14 +51,15 @@ class Session {
   }
 
   async begin(): Promise<void> {
+    if (this.#end) throw closed();
     const { device, createRadio } = this.#options;
-    const pipe = await openUsbPipe(device, this.#options);
+    this.#opening = openUsbPipe(device, this.#options);
+    const pipe = await this.#opening;
     // Closed while the system was opening it.
-    if (this.#end) return pipe.close().then(() => Promise.reject(new Failure('reader/failed', { detail: 'closed' })));
-    const radio = createRadio(pipe);
-    this.#open = { pipe, radio };
+    if (this.#isEnding()) throw closed();
+    this.#radio = createRadio(pipe);
     try {
-      await radio.begin();
+      await this.#radio.begin();
     } catch (reason) {
       await this.end();
       throw reason;
@@ -63,8 +67,7 @@ class Session {
   }
 
   findCard(): Promise<CardInField | undefined> {
-    if (!this.#open || this.#end) return Promise.reject(new Failure('reader/failed', { detail: 'closed' }));
-    return this.#open.radio.findCard();
+    return this.#radio && !this.#end ? this.#radio.findCard() : Promise.reject(closed());
   }
 
   end(): Promise<void> {
@@ -72,17 +75,25 @@ class Session {
     return this.#end;
   }
 
+  #isEnding(): boolean {
+    return this.#end !== undefined;
+  }
+
   async #farewell(): Promise<void> {
-    if (!this.#open) return;
-    const last = this.#open.pipe.retire();
+    // What cannot be opened need not be closed.
+    const pipe = await this.#opening?.catch(() => undefined);
+    if (!pipe) return;
+    const last = pipe.retire();
     try {
-      await this.#open.radio.farewell(last);
+      await this.#radio?.farewell(last);
     } catch {
       // Unplugged, or deaf: closing the device ends whatever it still holds.
     }
     await last.close();
   }
 }
+
+const closed = (): Failure => new Failure('reader/failed', { detail: 'closed' });
 
 export interface RadioCard extends Pick<IsoDepOptions, 'exchange'> {
   readonly uid: Bytes;
