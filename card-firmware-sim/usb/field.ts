@@ -1,8 +1,8 @@
 /** The field of one contactless reader: cards are put and lifted at any time, frames go out and come back, or do not; and what goes wrong is ordered by name. */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Bytes } from '#protocol/bytes.ts';
 import { bitAt, bitLength, withCrc, withoutCrc } from './air-frame.ts';
 import type { AirFrame } from './air-frame.ts';
+import { anySignal } from './any-signal.ts';
 import type { Picc } from './picc.ts';
 
 /**
@@ -51,7 +51,7 @@ export class ContactlessField {
   #off = new AbortController();
 
   constructor(options: ContactlessFieldOptions = {}) {
-    this.#wait = options.wait ?? ((ms, signal) => delay(ms, undefined, { signal }));
+    this.#wait = options.wait ?? waitMs;
   }
 
   get isOn(): boolean {
@@ -114,16 +114,18 @@ export class ContactlessField {
   /** Sends one frame, CRC and all, and listens for at most `timeoutMs` of real time; silence takes that long unless the field goes off, or the reader listens no more. */
   async exchange(frame: AirFrame, timeoutMs: number, signal?: AbortSignal): Promise<FieldAnswer> {
     if (!this.#isOn) return SILENCE;
-    const deaf = signal === undefined ? this.#off.signal : AbortSignal.any([this.#off.signal, signal]);
+    const deaf = anySignal(this.#off.signal, signal);
     const sent = this.#sendTo(frame);
-    const timeUp = new AbortController();
-    const timeout = this.#wait(timeoutMs, AbortSignal.any([deaf, timeUp.signal])).then(() => SILENCE, () => SILENCE);
-    const heard = await Promise.race([sent, timeout]);
-    if (heard === SILENCE || deaf.aborted) return SILENCE;
-    const answer = this.#spoilAnswer(frame, heard);
-    if (answer.kind === 'silence') await timeout;
-    timeUp.abort();
-    return answer;
+    const timeout = this.#wait(timeoutMs, deaf.signal).then(() => SILENCE, () => SILENCE);
+    try {
+      const heard = await Promise.race([sent, timeout]);
+      if (heard === SILENCE || deaf.signal.aborted) return SILENCE;
+      const answer = this.#spoilAnswer(frame, heard);
+      if (answer.kind === 'silence') await timeout;
+      return answer;
+    } finally {
+      deaf.release();
+    }
   }
 
   async #sendTo(frame: AirFrame): Promise<FieldAnswer> {
@@ -197,6 +199,19 @@ function firstDifference(a: AirFrame, b: AirFrame): number {
   const common = Math.min(bitLength(a), bitLength(b));
   for (let i = 0; i < common; i++) if (bitAt(a.bytes, i) !== bitAt(b.bytes, i)) return i;
   return common === Math.max(bitLength(a), bitLength(b)) ? Infinity : common;
+}
+
+/** Resolves at the end of the time, or of the signal. */
+function waitMs(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end, { once: true });
+  });
 }
 
 function corrupt(frame: AirFrame): AirFrame {

@@ -1,6 +1,7 @@
 /** A USB device with a bad cable: any device, but its transfers come late, are refused, are lost, or end for good at a chosen byte. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bytes } from '#protocol/bytes.ts';
+import { anySignal } from './any-signal.ts';
 import type { InResult } from './bulk-endpoint.ts';
 import { STALL, UNPLUGGED } from './usb-device.ts';
 import type { UsbDescriptors, UsbDevice, UsbSetup } from './usb-device.ts';
@@ -68,8 +69,9 @@ export class MisbehavingDevice implements UsbDevice {
     if (!(await this.#begin(signal))) return this.isUnplugged ? UNPLUGGED : new Uint8Array();
     for (;;) {
       if (this.#halted.has(endpoint | 0x80)) return STALL;
-      const ends = AbortSignal.any([signal, this.#unplugged.signal]);
-      const answer = await this.#device.transferIn(endpoint, length, ends);
+      const ends = anySignal(signal, this.#unplugged.signal);
+      const answer = await this.#device.transferIn(endpoint, length, ends.signal);
+      ends.release();
       if (this.isUnplugged) return UNPLUGGED;
       if (!(answer instanceof Uint8Array) || signal.aborted) return answer;
       if (this.#isDue('stallInAt')) {
@@ -97,10 +99,12 @@ export class MisbehavingDevice implements UsbDevice {
 
   /** False: the device left, or the host withdrew. */
   async #begin(signal?: AbortSignal): Promise<boolean> {
-    const ends = signal === undefined ? this.#unplugged.signal : AbortSignal.any([signal, this.#unplugged.signal]);
+    const ends = anySignal(signal, this.#unplugged.signal);
     // An early end of the wait is told by the signal.
-    if (this.faults.slowMs > 0) await delay(this.faults.slowMs, undefined, { signal: ends }).catch(() => undefined);
-    return !ends.aborted;
+    if (this.faults.slowMs > 0) await delay(this.faults.slowMs, undefined, { signal: ends.signal }).catch(() => undefined);
+    const isOver = ends.signal.aborted;
+    ends.release();
+    return !isOver;
   }
 
   #isDue(fault: 'stallOutAt' | 'stallInAt' | 'swallowAt'): boolean {
