@@ -144,6 +144,16 @@ describe('the host process', () => {
     expect(await host.ended).toBe(0);
   });
 
+  test('says what it finds in its surroundings, once for all who ask at once, and watches on', async () => {
+    const host = start(simConfig(await freePort()));
+    const native = await open(host);
+    const [findings, same] = await Promise.all([native.diagnose(), native.diagnose()]);
+    expect(findings).toEqual(same);
+    expect(findings).toContainEqual({ id: 'node-version', state: 'ok', seen: `Node.js ${process.versions.node}` });
+    expect(findings).toContainEqual(expect.objectContaining({ id: 'pcsc-service', state: 'unknown' }));
+    expect(native.readers).toEqual([{ name: SIM_READER_NAME, state: 'empty' }]);
+  });
+
   test('two hosts want one reader: the second hears that it is in use, and has it when the first has ended', async () => {
     const port = await freePort();
     const first = start(simConfig(port));

@@ -158,4 +158,24 @@ describe('the native host, seen from the extension', () => {
     await expect(connecting).rejects.toMatchObject({ code: 'payment/aborted' });
     expect(requests.at(-1)).toMatchObject({ op: 'disconnect', channel: 1 });
   });
+
+  const FINDING = { id: 'port100', state: 'problem', about: 'RC-S380', seen: 'held' };
+  test('tells what the host finds in its surroundings', async () => {
+    const { port } = fakePort((request) => (request.op === 'diagnose' ? { id: request.id, ok: { findings: [FINDING, { id: 'pcsc-service', state: 'ok', seen: 'it answers' }] } } : honest(request)));
+    expect(await (await open(port)).diagnose()).toEqual([FINDING, { id: 'pcsc-service', state: 'ok', seen: 'it answers' }]);
+  });
+
+  test.each<[string, unknown]>([
+    ['an id that there is not', { findings: [{ ...FINDING, id: 'haunted' }] }],
+    ['a state that there is not', { findings: [{ ...FINDING, state: 'bad' }] }],
+    ['a member of its own', { findings: [{ ...FINDING, path: '/home/a' }] }],
+    ['a text without end', { findings: [{ ...FINDING, seen: 'x'.repeat(401) }] }],
+    ['a name without end', { findings: [{ ...FINDING, about: 'x'.repeat(121) }] }],
+    ['too many', { findings: Array.from({ length: 65 }, () => FINDING) }],
+    ['none', {}],
+  ])('findings with %s are not believed', async (_, answer) => {
+    const { port } = fakePort((request) => (request.op === 'diagnose' ? { id: request.id, ok: answer } : honest(request)));
+    await expect((await open(port)).diagnose()).rejects.toMatchObject({ code: 'host/malformed' });
+    expect(port.disconnected).toBe(true);
+  });
 });
