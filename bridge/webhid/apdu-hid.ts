@@ -7,10 +7,11 @@
 import { MAX_RESPONSE_BYTES, responseData, statusWord } from '#protocol/apdu.ts';
 import { equalBytes, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { asFailure, Failure } from '#protocol/failure.ts';
+import { SYSTEM_CLOCK, type Clock } from '../clock.ts';
 import type { CardInField, ReaderDriver } from '../device/reader-driver.ts';
 import { encodeControl, encodeMessage, FIRST_CHANNEL, MessageAssembly, parsePacket, TAG, type Packet } from './apdu-hid-packets.ts';
 import type { HidDevice } from './hid-device.ts';
-import { ReportPipe, SYSTEM_CLOCK, type Clock } from './report-pipe.ts';
+import { ReportPipe } from './report-pipe.ts';
 
 /** The profile gives the reader 1 s for each of these. */
 const CONTROL_LIMIT_MS = 1_200;

@@ -1,10 +1,10 @@
 /** A HID device that the test speaks for, a clock that does not wait, and the card that lies on such a device. */
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { answerOfContractCard, type ContractRig } from '../card-channel.contract.ts';
+import type { Clock } from '../clock.ts';
 import { DeviceChannel } from '../device/device-channel.ts';
 import type { CardInField, ReaderDriver } from '../device/reader-driver.ts';
 import type { HidDevice, HidInputReport } from './hid-device.ts';
-import type { Clock } from './report-pipe.ts';
 
 /** When nothing else happens any more, the earliest timer's time has come. */
 export class QuickClock implements Clock {

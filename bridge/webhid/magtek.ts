@@ -1,12 +1,13 @@
 /** MagTek DynaFlex and DynaProx over WebHID: a contactless transaction finds the card, command 1102 passes command APDUs through, each sent once. */
 import type { Bytes } from '#protocol/bytes.ts';
 import { asFailure, Failure } from '#protocol/failure.ts';
+import { SYSTEM_CLOCK, type Clock } from '../clock.ts';
 import type { CardInField, ReaderDriver } from '../device/reader-driver.ts';
 import type { HidDevice } from './hid-device.ts';
 import {
   COMMAND, encodePassThrough, encodeReports, encodeRequest, MESSAGE_TYPE, MessageAssembly, NOTIFICATION, parseMessage, parsePassThrough, parseUid, START_NFC_TRANSACTION, type MmsMessage,
 } from './magtek-messages.ts';
-import { ReportPipe, SYSTEM_CLOCK, type Clock, type Report } from './report-pipe.ts';
+import { ReportPipe, type Report } from './report-pipe.ts';
 
 /** What the reader may take for a command that only concerns itself. */
 const ANSWER_LIMIT_MS = 1_000;

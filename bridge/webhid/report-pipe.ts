@@ -1,23 +1,8 @@
 /** The reports of one HID device: sent within a limit, received through a queue with one waiter, and ended at once by unplugging or closing. */
 import type { Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
+import type { Clock } from '../clock.ts';
 import type { HidDevice, HidInputReport } from './hid-device.ts';
-
-/** Time as the drivers need it; injected so that tests do not wait. */
-export interface Clock {
-  /** Milliseconds; only differences matter. */
-  now(): number;
-  /** Calls back once after `ms`. Returns the way to stop it. */
-  after(ms: number, callback: () => void): () => void;
-}
-
-export const SYSTEM_CLOCK: Clock = {
-  now: () => performance.now(),
-  after: (ms, callback) => {
-    const timer = setTimeout(callback, ms);
-    return () => clearTimeout(timer);
-  },
-};
 
 export interface Report {
   /** 0 where the device has no report IDs. */

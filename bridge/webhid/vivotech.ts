@@ -1,9 +1,10 @@
 /** ID TECH ViVOpay terminals (NEO, NEO 2) over WebHID: their ViVOtech2 pass-through carries command APDUs; nothing is sent twice to a card. */
 import { equalBytes, type Bytes } from '#protocol/bytes.ts';
 import { asFailure, Failure } from '#protocol/failure.ts';
+import { SYSTEM_CLOCK, type Clock } from '../clock.ts';
 import type { CardInField, ReaderDriver } from '../device/reader-driver.ts';
 import type { HidDevice } from './hid-device.ts';
-import { ReportPipe, SYSTEM_CLOCK, type Clock, type Report } from './report-pipe.ts';
+import { ReportPipe, type Report } from './report-pipe.ts';
 import { encodeFrame, encodeReports, ResponseAssembly, type CrcOrder, type VivotechResponse } from './vivotech-frames.ts';
 
 /** Command, sub-command (80139403-002, chapter 8). */
