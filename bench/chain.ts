@@ -36,7 +36,7 @@ export interface ChainFigures {
 }
 
 export async function measureChain(stage: Stage, runs: number, log: (line: string) => void): Promise<ChainFigures> {
-  Object.assign(process.env, stage.readerEnvironment); // libpcsclite reads it when it connects
+  Object.assign(process.env, stage.reader.environment); // libpcsclite reads it when it connects
   const browser = await stage.openBrowser();
   const backend = createPcscBackend();
   try {

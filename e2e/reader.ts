@@ -4,8 +4,8 @@ import { PATIENCE_MS } from '#world/checkout.ts';
 import type { Stage } from '#world/stage.ts';
 
 /** Resolves once PC/SC has noticed that no card lies on any reader of the stage. */
-export async function untilReaderEmpty({ readerEnvironment }: Stage): Promise<void> {
-  Object.assign(process.env, readerEnvironment); // libpcsclite reads it when it connects
+export async function untilReaderEmpty({ reader }: Stage): Promise<void> {
+  Object.assign(process.env, reader.environment); // libpcsclite reads it when it connects
   const backend = createPcscBackend();
   try {
     await new Promise<void>((resolve, reject) => {

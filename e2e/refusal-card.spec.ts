@@ -30,7 +30,7 @@ test('another kind of card is refused, and the own card pays after a new try', a
   await stage.card.lift();
   const answer = Uint8Array.from(parseHex('6A82'));
   const stranger = { atr: Uint8Array.from(parseHex('3B8180018080')), process: () => Promise.resolve(answer), reset: () => Promise.resolve() };
-  const other = await connectVpcd({ host: '127.0.0.1', port: stage.readerPort, chip: stranger });
+  const other = await connectVpcd({ host: '127.0.0.1', port: stage.reader.deskPort, chip: stranger });
   const { page, window } = await agreeToBill(house, browser);
   await expectNothingTaken(window, { screen: 'error', code: 'card/unsupported' });
   other.remove();

@@ -73,14 +73,14 @@ async function openWithOwnReader(options: StandingOptions): Promise<Opened> {
 
 async function openSimulated(options: StandingOptions, reader: 'virtual' | 'sim'): Promise<Opened> {
   const stage = await openStage({ ...options, reader: reader === 'virtual' ? 'pcsc' : 'sim', openingBalanceMinor: OPENING_BALANCE_MINOR });
-  const { world, extension, hostBundle, card, enrolmentCode, readerEnvironment } = stage;
+  const { world, extension, hostBundle, card, enrolmentCode, reader: stageReader } = stage;
   return {
     world,
     extension,
     hostBundle,
     card: { cardId: card.cardId, enrolmentCode },
     reader: reader === 'virtual' ? { kind: 'pcsc' } : { kind: 'sim', port: world.ports.simReader },
-    readerEnvironment,
+    readerEnvironment: stageReader.environment,
     close: () => stage.close(),
   };
 }

@@ -18,6 +18,7 @@ export function createSource(readers: readonly ReaderInfo[]) {
       return () => void callbacks.delete(callback);
     },
     connect,
+    diagnose: () => Promise.resolve([]),
     close: vi.fn(),
   } satisfies NativeHost;
   const move = (changed: readonly ReaderInfo[], problem?: FailureCode): void => {
