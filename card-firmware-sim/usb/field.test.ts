@@ -228,6 +228,16 @@ describe('ISO-DEP on the card', () => {
 });
 
 describe('the field', () => {
+  it('hears a card that was too late for one frame in the next', async () => {
+    const application = new EchoApplication();
+    application.answer = () => delay(30, parseHex('9000'));
+    const { field } = await activated({ application, realTime: true, wtxShare: 1 });
+    expect(heard(await field.exchange(wholeFrame(withCrc(parseHex('02AA'))), 5))).toBe('silence');
+    // The card is at work and does not hear this; the reader hears its answer all the same.
+    expect(await block(field, 'B2')).toBe('029000');
+    expect(application.commands).toHaveLength(1);
+  });
+
   it('loses the card before a frame, or after it was carried out', async () => {
     for (const [kind, carriedOut] of [['lift-before', 0], ['lift-after', 1]] as const) {
       const { field, application, isoDep } = await activated();

@@ -47,6 +47,8 @@ export class ContactlessField {
   readonly #wait: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly #listeners = new Set<() => void>();
   #faults: ArmedFault[] = [];
+  /** Frames whose cards are still at work, also after the reader gave up listening. */
+  readonly #underway = new Set<Promise<FieldAnswer>>();
   #isOn = false;
   #off = new AbortController();
 
@@ -116,9 +118,13 @@ export class ContactlessField {
     if (!this.#isOn) return SILENCE;
     const deaf = anySignal(this.#off.signal, signal);
     const sent = this.#sendTo(frame);
+    this.#underway.add(sent);
+    void sent.finally(() => this.#underway.delete(sent));
     const timeout = this.#wait(timeoutMs, deaf.signal).then(() => SILENCE, () => SILENCE);
     try {
-      const heard = await Promise.race([sent, timeout]);
+      // A card that was too late for an earlier frame talks into this one: that is heard as well as its answer would be.
+      const voices = [...this.#underway].map((voice) => voice.then((answer) => (answer.kind === 'silence' ? timeout : answer)));
+      const heard = await Promise.race([...voices, timeout]);
       if (heard === SILENCE || deaf.signal.aborted) return SILENCE;
       const answer = this.#spoilAnswer(frame, heard);
       if (answer.kind === 'silence') await timeout;
