@@ -5,13 +5,14 @@ import { Command, Option } from 'commander';
 import { STEPS } from '#protocol/steps.ts';
 import { playPayment, type PlayedPayment } from '#world/play.ts';
 import { openStage, type Stage } from '#world/stage.ts';
-import { prepareMachine } from './prepare.ts';
+import { STAGE_READER_KINDS, type StageReaderKind } from '#world/stage-reader.ts';
+import { prepareMachine, type Need } from './prepare.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
 interface DemoOptions {
   readonly balance: boolean;
   readonly headed?: true;
-  readonly reader: 'pcsc' | 'sim';
+  readonly reader: StageReaderKind;
   readonly merged?: true;
   readonly folder: string;
   readonly json?: true;
@@ -22,7 +23,7 @@ function commandLine(): Command {
     .description('Plays one payment: shop page, extension, native host, PC/SC, simulated card, four servers over mutual TLS, PostgreSQL.')
     .option('--no-balance', 'the variant of paragraph 0064: the balance is not read out')
     .option('--headed', 'leave a real browser window open for you to shop in')
-    .addOption(new Option('--reader <kind>', 'pcsc: pcscd with a virtual reader; sim: without PC/SC').choices(['pcsc', 'sim']).default('pcsc'))
+    .addOption(new Option('--reader <kind>', 'pcsc: pcscd with a virtual reader; sim: without PC/SC; else an emulated USB reader that the browser drives by itself').choices(STAGE_READER_KINDS).default('pcsc'))
     .option('--merged', "the settlement's three servers in one process")
     .option('--folder <folder>', 'where the world of the demo lives', 'var')
     .option('--json', 'print one JSON object a step, then one for the outcome')
@@ -31,7 +32,7 @@ function commandLine(): Command {
 
 async function run({ balance, headed, reader, merged, folder, json }: DemoOptions): Promise<number> {
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
-  const preparation = await prepareMachine({ needs: reader === 'pcsc' ? ['browser', 'pcsc'] : ['browser'], log: say });
+  const preparation = await prepareMachine({ needs: needsOf(reader), log: say });
   if (preparation.missing.length > 0) {
     say(`Some packages are missing. Install them with:\n  ${preparation.command ?? ''}`);
     return EXIT.usage;
@@ -47,6 +48,11 @@ async function run({ balance, headed, reader, merged, folder, json }: DemoOption
   } finally {
     await stage.close();
   }
+}
+
+function needsOf(reader: StageReaderKind): Need[] {
+  if (reader === 'sim') return ['browser'];
+  return reader === 'pcsc' ? ['browser', 'pcsc'] : ['browser', 'usb'];
 }
 
 async function leaveToUser(stage: Stage, say: (line: string) => void): Promise<number> {
