@@ -110,7 +110,7 @@ describe('card-sim', () => {
     ['no reader', ['--image', 'x'], 2, 'one of the options --vpcd'],
     ['a USB/IP port and no device', ['--usbip', '0', '--image', 'x'], 2, '--device KIND'],
     ['both roads', ['--vpcd', 'localhost:1', '--usbip', '0', '--device', 'magtek', '--image', 'x'], 2, 'cannot be used with option'],
-    ['an unknown device', ['--usbip', '0', '--device', 'acr122', '--image', 'x'], 2, 'Allowed choices are rc-s300, magtek, vivotech, apdu-hid'],
+    ['an unknown device', ['--usbip', '0', '--device', 'acr122', '--image', 'x'], 2, 'Allowed choices are rc-s300, rc-s380, magtek, vivotech, apdu-hid'],
     ['no port', ['--usbip', 'usb', '--device', 'magtek', '--image', 'x'], 2, 'port number'],
     ['an address without a port', ['--vpcd', 'localhost', '--image', 'x'], 2, 'HOST:PORT'],
     ['a short UID', ['--vpcd', 'localhost:1', '--image', 'x', '--uid', '04'], 2, '14 hex digits'],

@@ -2,8 +2,10 @@
 import { ApduHidDevice } from './hid/apdu-hid-device.ts';
 import { ContactlessField } from './field.ts';
 import { MagtekDevice } from './hid/magtek-device.ts';
+import { MisbehavingDevice } from './misbehaving-device.ts';
 import { Picc } from './picc.ts';
 import { RcS300 } from './rc-s300.ts';
+import { RcS380 } from './rc-s380.ts';
 import { VivotechDevice } from './hid/vivotech-device.ts';
 import type { CardApplication } from './usb-device.ts';
 import type { PiccOptions } from './picc.ts';
@@ -15,6 +17,7 @@ interface DeviceOptions {
 
 const DEVICES = {
   'rc-s300': (options: DeviceOptions) => new RcS300(options),
+  'rc-s380': (options: DeviceOptions) => new RcS380(options),
   magtek: (options: DeviceOptions) => new MagtekDevice(options),
   vivotech: (options: DeviceOptions) => new VivotechDevice(options),
   'apdu-hid': (options: DeviceOptions) => new ApduHidDevice(options),
@@ -36,7 +39,8 @@ export interface EmulatedReaderOptions {
 
 export interface EmulatedReader<K extends DeviceKind = DeviceKind> {
   readonly kind: K;
-  readonly device: ReturnType<(typeof DEVICES)[K]>;
+  /** For the bus; its `faults` are those of cable and endpoints: slow, stalled, unplugged at byte N. */
+  readonly device: MisbehavingDevice;
   /** Cards are put and lifted here, and what goes wrong in the air is ordered here. */
   readonly field: ContactlessField;
   /** The card of the options: its storm of S(WTX) and its slowness are live. */
@@ -49,5 +53,5 @@ export function createEmulatedReader<K extends DeviceKind>(kind: K, { card, picc
   const device = DEVICES[kind]({ field, ...(serialNumber === undefined ? {} : { serialNumber }) }) as ReturnType<(typeof DEVICES)[K]>;
   const lying = card === undefined ? undefined : new Picc({ ...picc, application: card });
   if (lying !== undefined) field.put(lying);
-  return { kind, device, field, card: lying, misbehave: device.misbehave };
+  return { kind, device: new MisbehavingDevice(device), field, card: lying, misbehave: device.misbehave };
 }

@@ -77,7 +77,7 @@ describe('the device', () => {
     expect(await ask(host, channel, '9060000000')).toBe('0401013300160591AF');
     field.lift();
     expect(await ask(host, channel, '90AF000000')).toBe('');
-    expect(application.commands).toEqual(['9060000000']);
+    expect(application.heard).toEqual(['9060000000']);
   });
 
   it('cuts answers as the page says', async () => {
@@ -96,7 +96,7 @@ describe('the device', () => {
       const command = Uint8Array.from({ length }, (_, i) => (i + 1) & 0x7f);
       application.answer = () => new Uint8Array(Math.min(262 - length + 1, 258)).fill(0x91);
       expect(await ask(host, channel, command)).toBe('91'.repeat(Math.min(262 - length + 1, 258)));
-      expect(application.commands.at(-1)).toBe(encodeHex(command));
+      expect(application.heard.at(-1)).toBe(encodeHex(command));
     }
   });
 });
@@ -150,7 +150,7 @@ describe('sessions', () => {
     const { host, application, channel } = await opened();
     await ask(host, channel, GET_UID);
     expect(await ask(host, channel, command)).toBe('6E00');
-    expect(application.commands).toEqual([]);
+    expect(application.heard).toEqual([]);
   });
 
   it('answer ping while a card is at work', async () => {

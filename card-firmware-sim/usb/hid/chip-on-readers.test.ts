@@ -10,21 +10,23 @@ import { MessageAssembler, splitIntoPackets, uint16At } from './apdu-hid-packet.
 import { hex, TestingHidHost } from './testing-hid-host.ts';
 import { TestingHost } from '../../testing-host.ts';
 import type { Bytes } from '#protocol/bytes.ts';
+import type { UsbDevice } from '../usb-device.ts';
 
+type Host = TestingHidHost<UsbDevice>;
 type Transmit = (command: Bytes) => Promise<Bytes>;
 
-async function assemble<T>(host: TestingHidHost, push: (report: Bytes) => T | undefined): Promise<T> {
+async function assemble<T>(host: Host, push: (report: Bytes) => T | undefined): Promise<T> {
   for (;;) {
     const whole = push(await host.next());
     if (whole !== undefined) return whole;
   }
 }
 
-async function sendAll(host: TestingHidHost, reports: readonly Bytes[]): Promise<void> {
+async function sendAll(host: Host, reports: readonly Bytes[]): Promise<void> {
   for (const report of reports) await host.send(report);
 }
 
-async function overMagtek(host: TestingHidHost): Promise<Transmit> {
+async function overMagtek(host: Host): Promise<Transmit> {
   const packets = new PacketAssembler();
   const next = async () => parseMessage(await assemble(host, (report) => packets.push(report)))!;
   await sendAll(host, splitMagtek(encodeMessage({ type: 1, reference: 1, command: 0x1001, payload: hex('1001 820100 A303830102') })));
@@ -37,7 +39,7 @@ async function overMagtek(host: TestingHidHost): Promise<Transmit> {
   };
 }
 
-async function overVivotech(host: TestingHidHost): Promise<Transmit> {
+async function overVivotech(host: Host): Promise<Transmit> {
   const reports = new ReportAssembler();
   const ask = async (sub: number, data: Bytes): Promise<Bytes> => {
     await sendAll(host, splitVivotech(encodeFrame(0x2c, sub, data, 'msb-first')));
@@ -50,7 +52,7 @@ async function overVivotech(host: TestingHidHost): Promise<Transmit> {
   return (command) => ask(0x03, command);
 }
 
-async function overApduHid(host: TestingHidHost): Promise<Transmit> {
+async function overApduHid(host: Host): Promise<Transmit> {
   const messages = new MessageAssembler();
   await host.send('010101');
   const channel = uint16At(await host.next(), 3);

@@ -53,7 +53,7 @@ describe('the device', () => {
     application.answer = () => parseHex('0408013000130591AF');
     await host.send(`0019${GET_VERSION}00`);
     expect(trimmed(await host.next())).toBe('0024' + 'AA0081048213110282040100000084141102810291AF820CFC0ADF7A0704080130001305');
-    expect(application.commands).toEqual(['9060000000']);
+    expect(application.heard).toEqual(['9060000000']);
   });
 
   it('sends an answer without data as an empty container', async () => {
@@ -72,7 +72,7 @@ describe('the device', () => {
     const answer = parseMessage(hex(await receiveMessage(host)));
     expect(answer).toMatchObject({ type: 0x82, reference: 0x27, command: 0x1102 });
     expect(parseTlvs(answer!.payload!.slice(2))?.map(({ tag, value }) => [tag, value.length])).toEqual([[0x81, 2], [0x82, 4 + 4 + 255]]);
-    expect(application.commands).toEqual([encodeHex(command)]);
+    expect(application.heard).toEqual([encodeHex(command)]);
   });
 
   it("starts by the vendor's own frame, with payment data that it has no use for", async () => {
@@ -132,7 +132,7 @@ describe('cards that come and go', () => {
     expect(await receiveMessage(other.host)).toBe('AA008104821311028204010000008406' + '1102' + '81026400');
     expect(await receiveMessage(other.host)).toBe('AA008104830001018204' + '20010300');
     expect(await receiveMessage(other.host)).toBe('AA008104830001058204' + '20050000');
-    expect(application.commands).toEqual([]);
+    expect(application.heard).toEqual([]);
     expect(await other.host.rest()).toEqual([]);
   });
 
@@ -171,7 +171,7 @@ describe('refusals', () => {
     const { host, application } = await begun();
     await sendMessage(host, message);
     expect((await receiveMessage(host)).slice(16)).toBe(`8204${status}`);
-    expect(application.commands).toEqual([]);
+    expect(application.heard).toEqual([]);
   });
 
   it('is another program’s while that has a transaction under way', async () => {

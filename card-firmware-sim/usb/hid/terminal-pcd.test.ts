@@ -31,8 +31,8 @@ describe('finding', () => {
 
   it('tells nothing from several, and leaves the field off', async () => {
     const { field } = fieldWithCard();
-    const other = new TestingApplication();
-    const card = new Picc({ application: Object.assign(other, { uid: parseHex('04112233445577') }) });
+    const other = new TestingApplication(parseHex('04112233445577'));
+    const card = new Picc({ application: other });
     field.put(card);
     const pcd = new TerminalPcd(field);
     expect(await pcd.find()).toEqual({ kind: 'several' });
@@ -48,7 +48,7 @@ describe('finding', () => {
     expect(await pcd.find()).toMatchObject({ ats: parseHex(ats) });
     const command = numbers(100);
     await pcd.exchange(command);
-    expect(application.commands).toEqual([encodeHex(command)]);
+    expect(application.heard).toEqual([encodeHex(command)]);
   });
 });
 
@@ -61,9 +61,9 @@ describe('exchanging', () => {
       const [command, answer] = [numbers(length), numbers(262 - length)];
       application.answer = () => answer;
       expect(await pcd.exchange(command), `${length} bytes`).toEqual(answer);
-      expect(application.commands.at(-1)).toBe(encodeHex(command));
+      expect(application.heard.at(-1)).toBe(encodeHex(command));
     }
-    expect(application.commands).toHaveLength(261);
+    expect(application.heard).toHaveLength(261);
   });
 
   it('sits through a storm of S(WTX), but not for ever', async () => {
@@ -87,7 +87,7 @@ describe('exchanging', () => {
       application.answer = () => numbers(255);
       expect(await pcd.exchange(command)).toEqual(numbers(255));
       expect(await pcd.exchange(command)).toEqual(numbers(255));
-      expect(application.commands).toEqual([encodeHex(command), encodeHex(command)]);
+      expect(application.heard).toEqual([encodeHex(command), encodeHex(command)]);
     },
   );
 
@@ -100,7 +100,7 @@ describe('exchanging', () => {
     expect(await pcd.isPresent()).toBe(true);
     field.inject({ kind: 'lift-after' });
     expect(await pcd.exchange(numbers(5))).toBe('gone');
-    expect(application.commands).toHaveLength(2);
+    expect(application.heard).toHaveLength(2);
     expect(await pcd.exchange(numbers(5))).toBe('gone');
     field.put(card);
     await pcd.find();
@@ -110,7 +110,7 @@ describe('exchanging', () => {
     await pcd.find();
     field.lift();
     expect(await pcd.isPresent()).toBe(false);
-    expect(application.commands).toHaveLength(3);
+    expect(application.heard).toHaveLength(3);
   });
 
   it('ends at once when the field is switched off', async () => {
@@ -124,6 +124,6 @@ describe('exchanging', () => {
     expect(await answer).toBe('gone');
     expect(await look).toEqual({ kind: 'none' });
     expect(field.isOn).toBe(false);
-    expect(application.commands.length).toBeLessThan(2);
+    expect(application.heard.length).toBeLessThan(2);
   });
 });

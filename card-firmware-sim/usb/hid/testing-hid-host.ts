@@ -1,11 +1,12 @@
-/** The host's end of a HID reader in tests: reports out, reports in, one read at a time; and a card whose answers a test writes. */
-import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
+/** The host's end of a HID reader in tests: reports out, reports in, one read at a time; and a field with a card whose answers a test writes. */
+import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { ContactlessField } from '../field.ts';
+import { EchoApplication } from '../testing-application.ts';
 import { Picc } from '../picc.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { CardApplication } from '../usb-device.ts';
 import type { HidUsbDevice } from './hid-usb-device.ts';
 import type { PiccOptions } from '../picc.ts';
+import type { UsbDevice } from '../usb-device.ts';
 
 const ENDPOINT = 1;
 const REPORT_BYTES = 64;
@@ -13,10 +14,10 @@ const LIMIT_MS = 5_000;
 /** So long nothing must come, where nothing is expected. */
 const SILENCE_MS = 30;
 
-export class TestingHidHost {
-  readonly device: HidUsbDevice;
+export class TestingHidHost<Device extends UsbDevice = HidUsbDevice> {
+  readonly device: Device;
 
-  constructor(device: HidUsbDevice) {
+  constructor(device: Device) {
     this.device = device;
   }
 
@@ -56,21 +57,10 @@ export function trimmed(report: Bytes): string {
 
 export const TESTING_UID = parseHex('04112233445566');
 
-/** Answers are given by command; without one, the command comes back with 9000. */
-export class TestingApplication implements CardApplication {
-  readonly uid: Bytes = TESTING_UID;
-  readonly commands: string[] = [];
-  resets = 0;
-  answer: (command: Bytes) => Bytes | 'mute' | 'tear' = (command) => concatBytes(command, parseHex('9000'));
-
-  process(command: Bytes): Promise<Bytes | 'mute' | 'tear'> {
-    this.commands.push(encodeHex(command));
-    return Promise.resolve(this.answer(command));
-  }
-
-  reset(): Promise<void> {
-    this.resets++;
-    return Promise.resolve();
+/** What the card heard, in hex beside bytes. */
+export class TestingApplication extends EchoApplication {
+  get heard(): string[] {
+    return this.commands.map(encodeHex);
   }
 }
 

@@ -69,7 +69,7 @@ describe('the device', () => {
     application.answer = () => parseHex('0408013000130591AF');
     await host.send(`01${TAG}2C0300059060000000A3DD`);
     expect(await answer(host)).toBe('2C00' + '0408013000130591AF');
-    expect(application.commands).toEqual(['9060000000']);
+    expect(application.heard).toEqual(['9060000000']);
   });
 
   it('tells type, UID and, where asked, ATS', async () => {
@@ -91,7 +91,7 @@ describe('the device', () => {
       application.answer = () => concatBytes(new Uint8Array(256 - length).fill(0xa5), parseHex('9100'));
       await command(host, `2C03${encodeHex(data)}`);
       expect(await answer(host)).toBe(`2C00${'A5'.repeat(256 - length)}9100`);
-      expect(application.commands.at(-1)).toBe(encodeHex(data));
+      expect(application.heard.at(-1)).toBe(encodeHex(data));
     }
   });
 });
