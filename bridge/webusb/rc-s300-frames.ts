@@ -4,12 +4,13 @@
  */
 import { concatBytes, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
+import { FSDI } from '../iso-dep-ats.ts';
 
 const COMMAND = 0x6b;
 const RESPONSE = 0x83;
 export const HEADER_BYTES = 10;
 /** dwMaxCCIDMessageLength of its descriptor. */
-export const MAX_MESSAGE_BYTES = 522;
+const MAX_MESSAGE_BYTES = 522;
 
 /** PC_to_RDR_Escape on slot 0 (CCID 1.1, 6.1.8). */
 export function encodeMessage(sequence: number, data: Uint8Array): Bytes {
@@ -51,8 +52,8 @@ export const RF_OFF = manageSession(0x83, 0x00);
 export const RF_ON = manageSession(0x84, 0x00);
 /** Type A up to the selection of a card (ISO/IEC 14443-3). */
 export const TO_LAYER_3 = switchProtocol(0x8f, 0x02, 0x00, 0x03);
-/** Type A up to the ATS (ISO/IEC 14443-4, 5), with FSDI 8 and CID 0. */
-export const TO_LAYER_4 = switchProtocol(0xff, 0x6e, 0x03, 0x01, 0x01, 0x08, 0xff, 0x6e, 0x03, 0x08, 0x01, 0x00, 0x8f, 0x02, 0x00, 0x04);
+/** Type A up to the ATS (ISO/IEC 14443-4, 5), with our FSDI and CID 0. */
+export const TO_LAYER_4 = switchProtocol(0xff, 0x6e, 0x03, 0x01, 0x01, FSDI, 0xff, 0x6e, 0x03, 0x08, 0x01, 0x00, 0x8f, 0x02, 0x00, 0x04);
 export const GET_UID = pseudo([0xff, 0xca, 0x00, 0x00]);
 /** ATS, or its historical bytes alone: no source tells which. */
 export const GET_ATS = pseudo([0xff, 0xca, 0x01, 0x00]);

@@ -84,7 +84,7 @@ export function encodeRadioFrame(data: Uint8Array, timeoutMs: number): Bytes {
 }
 
 /** Bits of InCommRF's status that tell of the card's frame. */
-export const RF_STATUS = { protocol: 0x01, parity: 0x02, crc: 0x04, collision: 0x08, overflow: 0x10, silent: 0x80, length: 0x80000000 } as const;
+const RF_STATUS = { protocol: 0x01, parity: 0x02, crc: 0x04, collision: 0x08, overflow: 0x10, silent: 0x80, length: 0x80000000 } as const;
 const FRAME_FAULTS = RF_STATUS.protocol | RF_STATUS.parity | RF_STATUS.crc | RF_STATUS.collision | RF_STATUS.overflow | RF_STATUS.length;
 
 export type RadioAnswer = Bytes | 'timeout' | 'collision' | 'garbled';
