@@ -237,6 +237,19 @@ describe('the APDU-over-HID driver', () => {
     expect(await card.transceive(ECHO, 500)).toEqual(parseHex('ABCD9100'));
   });
 
+  test('an allocation that answers an earlier page does not give us its channel', async () => {
+    const reader = new ProfileReader();
+    const honest = reader.device.onReport;
+    reader.device.onReport = (id, bytes) => {
+      reader.device.say(0, parseHex(padded('0101 01 9999 0000 A1B2C3D4E5F60718')));
+      honest(id, bytes);
+    };
+    await reader.driver.open();
+    reader.device.onReport = honest;
+    expect(await (await foundCard(reader.driver)).transceive(ECHO, 500)).toEqual(parseHex('ABCD9100'));
+    expect(reader.device.sent.at(-1)?.slice(0, 8)).toBe('0:123405');
+  });
+
   test.each([
     ['says nothing', (reader: ProfileReader) => { reader.device.onReport = () => undefined; }],
     ['has another version', (reader: ProfileReader) => { reader.version = '00000001'; }],
