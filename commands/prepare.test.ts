@@ -67,7 +67,7 @@ describe('preparing a machine', () => {
     const { machine, calls } = trial(given);
     const result = await prepareMachine({ needs: NEEDS, log, machine, check });
     expect(result.installed).toEqual([]);
-    expect(result.missing).toEqual([...PACKAGES.browser, ...PACKAGES.pcsc]);
+    expect(result.missing).toEqual([...new Set(NEEDS.flatMap((need) => PACKAGES[need]))]);
     expect(result.command).toMatch(/^(sudo )?apt-get update && (sudo )?apt-get install /);
     expect(calls).toEqual([]);
   });

@@ -10,6 +10,8 @@ export const PACKAGES = {
   browser: ['chromium', 'chromium-l10n', 'fonts-ipafont-gothic', 'libnss3-tools', 'openssl'],
   /** A private PC/SC service with virtual readers: unshare and setpriv, ip. */
   pcsc: ['pcscd', 'libpcsclite1', 'vsmartcard-vpcd', 'util-linux', 'iproute2'],
+  /** Emulated USB readers in the browser: a C compiler for the library that stands for the kernel; unshare and mount. */
+  usb: ['gcc', 'libc6-dev', 'util-linux', 'mount'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type Need = keyof typeof PACKAGES;
@@ -116,7 +118,7 @@ function isNeed(name: string): name is Need {
 async function run(given: readonly string[], options: { check?: boolean; json?: boolean }): Promise<number> {
   const unknown = given.filter((name) => !isNeed(name));
   if (unknown.length > 0) {
-    process.stderr.write(`Unknown: ${unknown.join(', ')}. There are ${NEEDS.join(' and ')}.\n`);
+    process.stderr.write(`Unknown: ${unknown.join(', ')}. There are ${NEEDS.join(', ')}.\n`);
     return 2;
   }
   const needs = given.length === 0 ? NEEDS : given.filter(isNeed);

@@ -76,8 +76,7 @@ function chosenObject(descriptors: UsbDescriptors): { kind: 'usb' | 'hid'; objec
   const device = describeDevice(descriptors);
   if (device.serialNumber === null) throw new Error(`${device.product ?? 'a device'} has no serial number: Chromium forgets its pairing with the device`);
   const kind = hidInterfaceOf(device) === null ? 'usb' : 'hid';
-  const name = kind === 'hid' ? hidNameOf(device) : device.product ?? '';
-  return { kind, object: { name, 'vendor-id': device.vendorId, 'product-id': device.productId, 'serial-number': device.serialNumber } };
+  return { kind, object: { name: device.product ?? hidNameOf(device), 'vendor-id': device.vendorId, 'product-id': device.productId, 'serial-number': device.serialNumber } };
 }
 
 function asObject(value: unknown): Json {

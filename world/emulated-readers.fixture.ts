@@ -1,12 +1,14 @@
 /** Devices that give back what they get, and a bare extension whose page the tests speak through: to test the emulation itself, not a reader. */
+import { execFileSync } from 'node:child_process';
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bytes } from '#protocol/bytes.ts';
 import { STALL, type UNPLUGGED, type UsbDescriptors, type UsbDevice } from '#card-firmware-sim/usb/usb-device.ts';
+import { findBrowser } from './browser.ts';
 
 const VENDOR_ID = 0x1209;
-/** To a bulk or interrupt OUT endpoint: it stalls from now on what the other direction would give back. */
+/** First byte of what the device refuses: after it in a bulk transfer the other direction is halted, and a feature report is not taken. */
 export const STALL_NEXT = 0xee;
 /** The vendor request of `UsbEcho` that answers, and one that it refuses. */
 export const VENDOR_REQUEST = { identify: 1, refused: 9 } as const;
@@ -126,6 +128,7 @@ export function hidEcho({ numbered, serialNumber = 'HID-1', outEndpoint = true }
       // HID 1.11, 7.2: SET_REPORT and GET_REPORT; the report's type is the high byte of wValue.
       const kind = setup.value >> 8;
       if (setup.requestType === 0x21 && setup.request === 9 && kind === 2) echo.out(data);
+      else if (setup.requestType === 0x21 && setup.request === 9 && kind === 3 && data[0] === STALL_NEXT) return Promise.resolve(STALL);
       else if (setup.requestType === 0x21 && setup.request === 9 && kind === 3) feature3 = data.slice();
       else if (setup.requestType === 0xa1 && setup.request === 1 && kind === 3) return Promise.resolve(feature3);
       else return Promise.resolve(STALL);
@@ -182,4 +185,16 @@ export async function writeBareExtension(folder: string): Promise<BareExtension>
   await writeFile(join(folder, 'page.html'), '<!doctype html><title>devices</title>');
   const origin = `chrome-extension://${id}/`;
   return { folder, origin, page: `${origin}page.html` };
+}
+
+/** Null where this machine can run Chromium among emulated devices. */
+export function whyNoEmulatedReaders(): string | null {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'this needs root on Linux';
+  try {
+    execFileSync('gcc', ['--version'], { stdio: 'ignore' });
+    findBrowser();
+    return null;
+  } catch (reason) {
+    return `this needs gcc and Chromium (npm run prepare-machine): ${String(reason)}`;
+  }
 }

@@ -53,7 +53,7 @@ export function describeDevice({ device, configuration, strings }: UsbDescriptor
   };
 }
 
-/** usbhid's name of a device: what WebHID shows as its product. */
+/** usbhid's name of a device: what WebHID shows as its product where the device itself names none. */
 export function hidNameOf({ manufacturer, product, vendorId, productId }: DeviceDescription): string {
   const name = [manufacturer, product].filter((part) => part !== null).join(' ');
   return name === '' ? `HID ${hex(vendorId, 4)}:${hex(productId, 4)}` : name;

@@ -53,6 +53,11 @@ static void find_libc(void) {
 static pthread_once_t found = PTHREAD_ONCE_INIT;
 #define LIBC(function) (pthread_once(&found, find_libc), libc.function)
 
+/* For a file of ours while the lock is held, where write() would wait for it. */
+ssize_t libc_write(int fd, const void *buffer, size_t length) {
+  return LIBC(write)(fd, buffer, length);
+}
+
 void trace(const char *format, ...) {
   if (getenv("KESSAI_USB_TRACE") == NULL) return;
   char line[256];

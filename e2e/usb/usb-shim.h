@@ -106,6 +106,7 @@ ssize_t hidraw_write(struct file *file, const uint8_t *report, size_t length);
 void hidraw_hang_up(struct file *file);
 
 /* usb-shim.c */
+ssize_t libc_write(int fd, const void *buffer, size_t length);
 void forget_file(struct file *file);
 void trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
