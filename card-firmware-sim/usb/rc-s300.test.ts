@@ -214,6 +214,47 @@ describe('the RC-S300', () => {
     expect(await escape('FF50000002810000')).toBe(OK);
   });
 
+  it('answers any data of a message once, under its sequence number', async () => {
+    const head = fc.constantFrom('', 'FF50', 'FF500000', 'FF50000104', 'FF50000204', 'FFCA', 'FF5F', 'FF55').map(hex);
+    await fc.assert(fc.asyncProperty(head, fc.uint8Array({ maxLength: 24 }), fc.nat(255), async (start, rest, sequence) => {
+      const { device, raw } = laidOut();
+      const data = concatBytes(start, rest);
+      const answer = parseHex(await raw(concatBytes(hex('6B'), encodeUintLE(data.length, 4), new Uint8Array([0, sequence, 0, 0, 0]), data)));
+      expect([answer[0], answer[6], answer.length]).toEqual([0x83, sequence, 10 + (answer[1] ?? 0)]);
+      expect(answer.length).toBeGreaterThanOrEqual(12);
+      const nothing = await device.transferIn(2, 64, AbortSignal.abort());
+      expect(nothing).toHaveLength(0);
+    }));
+  });
+
+  it('finds a card with a random UID, another each time the field goes on', async () => {
+    const { field, escape, session } = laidOut({}, []);
+    field.put(new Picc({ application: new EchoApplication(), randomUid: true }));
+    await session();
+    const seen = new Set<string>();
+    for (let i = 0; i < 3; i++) {
+      expect(await escape(LAYER_4)).toContain('9000');
+      const uid = await escape(UID);
+      expect(uid).toMatch(/^08.{6}9000$/);
+      seen.add(uid);
+      await escape('FF50000002830000');
+      await escape('FF50000002840000');
+    }
+    expect(seen.size).toBeGreaterThan(1);
+  });
+
+  it('reports a wrong CRC of the card as such, and the card\'s silence as silence', async () => {
+    const { escape, session, field } = laidOut();
+    await session();
+    await escape(LAYER_4);
+    const presence = 'FF500001 00000E 90020010 5F460410270000 9501B2'.replaceAll(' ', '');
+    field.inject({ kind: 'corrupt-answer' });
+    expect(await escape(presence)).toBe('C003009000 920100 96020100 9000'.replaceAll(' ', ''));
+    field.inject({ kind: 'drop-answer' });
+    expect(await escape(presence)).toBe('C0030364019000');
+    expect(await escape(presence)).toContain('9701A3');
+  });
+
   it('forgets all at a reset, also what was under way', async () => {
     const { device, session, escape, field } = laidOut();
     await session();

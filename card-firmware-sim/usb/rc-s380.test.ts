@@ -193,6 +193,28 @@ describe('the RC-S380', () => {
     expect(await command('D620')).toBe('D7211101');
   });
 
+  it('acknowledges and answers any payload once', async () => {
+    await fc.assert(fc.asyncProperty(fc.nat(0xff), fc.uint8Array({ maxLength: 60 }), async (code, args) => {
+      const { device, frame } = laidOut();
+      const reply = await frame(encodeDataFrame(concatBytes(new Uint8Array([0xd6, code]), args)));
+      const payload = parseFrame(parseHex(reply));
+      if (payload instanceof Uint8Array) expect([payload[0], payload[1]]).toEqual([0xd7, code + 1]);
+      else expect(reply).toBe(encodeHex(ERROR));
+      expect(await device.transferIn(1, 64, AbortSignal.abort())).toHaveLength(0);
+    }));
+  });
+
+  it('reports a wrong CRC of the card', async () => {
+    const { command, ready, field } = laidOut();
+    await ready();
+    await command('D602010002000707');
+    await command('D604640026');
+    await command('D60207080101');
+    await command('D6020201');
+    field.inject({ kind: 'corrupt-answer' });
+    expect(await command('D604640 0937088041122BF'.replace(' ', ''))).toBe('D7050400000000');
+  });
+
   it('forgets its settings at a reset', async () => {
     const { device, command, ready, field } = laidOut();
     await ready();

@@ -100,6 +100,17 @@ describe('the messages of USB/IP', () => {
     }));
   });
 
+  it('of any bytes are refused by name or waited for', () => {
+    fc.assert(fc.property(fc.boolean(), fc.uint8Array({ maxLength: 120 }), (imported, bytes) => {
+      try {
+        const seen = [...new UsbIpRequestStream().push(concatBytes(imported ? importRequest : new Uint8Array(), bytes))];
+        expect(seen.length).toBeLessThanOrEqual(16);
+      } catch (error) {
+        expect(error).toBeInstanceOf(UsbIpFormatError);
+      }
+    }));
+  });
+
   const changed = (offset: number, value: string): Bytes => {
     const bytes = concatBytes(importRequest, intrOut);
     bytes.set(hex(value), importRequest.length + offset);
