@@ -8,6 +8,7 @@ import { fieldWithCard, hex, TestingHidHost, trimmed } from './testing-hid-host.
 import { MagtekDevice } from './magtek-device.ts';
 import { Picc } from '../picc.ts';
 import type { Bytes } from '#protocol/bytes.ts';
+import type { MagtekOptions } from './magtek-device.ts';
 
 const START_NFC = 'AA00 81040103 1001 84 14 1001 820100 A309 810100 820100 830103 84020203'.replaceAll(' ', '');
 const GET_VERSION = 'AA00810401131102840F1102810590600000008201008301';
@@ -27,9 +28,9 @@ async function receiveMessage(host: TestingHidHost): Promise<string> {
 }
 
 /** A transaction with a card found. */
-async function begun() {
+async function begun(options?: Partial<MagtekOptions>) {
   const { field, application, card } = fieldWithCard();
-  const host = new TestingHidHost(new MagtekDevice({ field }));
+  const host = new TestingHidHost(new MagtekDevice({ field, ...options }));
   await sendMessage(host, START_NFC);
   expect(await receiveMessage(host)).toBe('AA0081048203100182' + '0401000000');
   expect(await receiveMessage(host)).toBe('AA008104830001018204' + '20010404');
@@ -56,11 +57,11 @@ describe('the device', () => {
     expect(application.heard).toEqual(['9060000000']);
   });
 
-  it('sends an answer without data as an empty container', async () => {
-    const { host, application } = await begun();
+  it.each([['container', '8202FC00'], ['item', '8205FC03DF7A00'], ['nothing', '']] as const)('sends an answer without data with the %s that it is told to', async (withoutData, expected) => {
+    const { host, application } = await begun({ withoutData });
     application.answer = () => parseHex('9100');
     await sendMessage(host, `${GET_VERSION}00`);
-    expect(await receiveMessage(host)).toBe('AA00810482131102820401000000840A1102810291008202FC00');
+    expect(await receiveMessage(host)).toBe(`AA0081048213110282040100000084${(6 + expected.length / 2).toString(16).padStart(2, '0').toUpperCase()}110281029100${expected}`);
   });
 
   it('carries commands and answers over several reports', async () => {

@@ -14,6 +14,8 @@ import type { MmsMessage, Tlv } from './magtek-message.ts';
 export interface MagtekOptions extends HidReaderOptions {
   /** The last byte of "card detected" (20 01 04 xx) for a card of ISO/IEC 14443-4: 04 DESFire Light, 0A to 0C EV1 to EV3. */
   readonly detectedAs?: number;
+  /** How an answer that is a status word only is told: an empty container, as the manual has it (default), one with an empty item, or no tag 82. */
+  readonly withoutData?: 'container' | 'item' | 'nothing';
 }
 
 const IDENTITY: HidIdentity = { vendorId: 0x0801, productId: 0x2020, release: 0x0100, manufacturer: 'MagTek', product: 'DynaFlex', serialNumber: 'B51A5C1' };
@@ -39,7 +41,7 @@ const PASS_THROUGH_LIMIT_MS = 30_000;
 
 export class MagtekDevice extends HidUsbDevice {
   constructor(options: MagtekOptions) {
-    super(IDENTITY, REPORT_DESCRIPTOR, options, (outlet, misbehave) => new MagtekFirmware(new TerminalPcd(options.field, options), outlet, misbehave, options.detectedAs ?? 0x04));
+    super(IDENTITY, REPORT_DESCRIPTOR, options, (outlet, misbehave) => new MagtekFirmware(new TerminalPcd(options.field, options), outlet, misbehave, options));
   }
 }
 
@@ -57,16 +59,16 @@ class MagtekFirmware implements HidFirmware {
   readonly #pcd: TerminalPcd;
   readonly #outlet: HidOutlet;
   readonly #misbehave: HidMisbehaviour;
-  readonly #detectedAs: number;
+  readonly #options: MagtekOptions;
   readonly #packets = new PacketAssembler();
   #transaction: Transaction | undefined;
   #generation = 0;
 
-  constructor(pcd: TerminalPcd, outlet: HidOutlet, misbehave: HidMisbehaviour, detectedAs: number) {
+  constructor(pcd: TerminalPcd, outlet: HidOutlet, misbehave: HidMisbehaviour, options: MagtekOptions) {
     this.#pcd = pcd;
     this.#outlet = outlet;
     this.#misbehave = misbehave;
-    this.#detectedAs = detectedAs;
+    this.#options = options;
   }
 
   receive(report: Bytes): void {
@@ -165,7 +167,7 @@ class MagtekFirmware implements HidFirmware {
   }
 
   #describeCard({ sak, ats }: FoundCard): number {
-    if (ats !== undefined) return this.#detectedAs;
+    if (ats !== undefined) return this.#options.detectedAs ?? 0x04;
     return sak === 0x18 ? 0x03 : sak === 0x08 ? 0x02 : 0x01;
   }
 
@@ -188,7 +190,7 @@ class MagtekFirmware implements HidFirmware {
     const answer = await this.#pcd.exchange(command);
     if (generation !== this.#generation) return;
     const isAnswer = typeof answer !== 'string' && answer.length >= 2;
-    this.#respond(request, STATUS.STARTED, isAnswer ? encodeAnswer(answer) : encodeTlv(0x81, NO_ANSWER));
+    this.#respond(request, STATUS.STARTED, isAnswer ? encodeAnswer(answer, this.#options.withoutData) : encodeTlv(0x81, NO_ANSWER));
     if (this.#transaction !== transaction) return;
     if (!isAnswer) this.#tellRemoved();
     else if (flow === FLOW.LAST) this.#end(EVENT.COMPLETED);
@@ -231,9 +233,10 @@ class MagtekFirmware implements HidFirmware {
 }
 
 /** Status word in 81; data, which may be none, in 82 as FC { DF7A }. */
-function encodeAnswer(answer: Bytes): Bytes {
+function encodeAnswer(answer: Bytes, withoutData: MagtekOptions['withoutData'] = 'container'): Bytes {
   const data = answer.slice(0, -2);
-  const container = encodeTlv(0xfc, data.length === 0 ? data : encodeTlv(0xdf7a, data));
+  if (data.length === 0 && withoutData === 'nothing') return encodeTlv(0x81, answer);
+  const container = encodeTlv(0xfc, data.length === 0 && withoutData === 'container' ? data : encodeTlv(0xdf7a, data));
   return concatBytes(encodeTlv(0x81, answer.slice(-2)), encodeTlv(0x82, container));
 }
 
