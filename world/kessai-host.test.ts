@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openNativeHost } from '#bridge/native/client.ts';
 import { EXTENSION_ID, extensionOrigin } from '#bridge/native/callers.ts';
@@ -14,6 +15,7 @@ import { secureRandom } from '#card-firmware-sim/crypto.ts';
 import { createFactoryImage } from '#card-firmware-sim/factory-image.ts';
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { keepInserted } from '#card-firmware-sim/vpcd.ts';
+import { EXTENSION_KEY } from '../extension/extension-id.ts';
 import { startVirtualReader, type VirtualReader } from './virtual-reader.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -80,4 +82,47 @@ describe('the doctor at a real PC/SC service', () => {
     expect(JSON.stringify(findings)).not.toContain(folder);
     expect((await kessaiHost('uninstall')).exitCode).toBe(0);
   });
+});
+
+const BROWSER = process.env['KESSAI_BROWSER'] ?? '/usr/bin/chromium';
+
+/** Nothing but our extension's identity and the right to call a host. */
+function writeCaller(): string {
+  const extension = join(folder, 'caller');
+  mkdirSync(extension);
+  const manifest = { manifest_version: 3, name: 'caller', version: '1', key: EXTENSION_KEY, permissions: ['nativeMessaging'], background: { service_worker: 'background.js' } };
+  writeFileSync(join(extension, 'manifest.json'), JSON.stringify(manifest));
+  writeFileSync(join(extension, 'background.js'), '');
+  return extension;
+}
+
+test.skipIf(!existsSync(BROWSER))('a real Chromium finds the installed host where install says, and without it there is none', async () => {
+  const extension = writeCaller();
+  // The folder that Chromium takes by itself in that home; Playwright wants it named.
+  const profile = join(folder, 'home', '.config', 'chromium');
+  const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  await kessaiHost('install', '--browser', 'chromium');
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: BROWSER,
+    args: [...root, '--disable-background-networking', `--load-extension=${extension}`, `--disable-extensions-except=${extension}`],
+    env: environment(),
+  });
+  const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent('serviceworker'));
+  const ask = () =>
+    worker.evaluate(
+      () =>
+        new Promise<unknown>((resolve) => {
+          const port = chrome.runtime.connectNative('dev.kessai.host');
+          port.onMessage.addListener(resolve);
+          port.onDisconnect.addListener(() => resolve(chrome.runtime.lastError?.message));
+          port.postMessage({ id: 1, op: 'hello', protocol: 1 });
+        }),
+    );
+  try {
+    expect(await ask()).toMatchObject({ id: 1, ok: { version: HOST_VERSION, backends: ['pcsc'] } });
+    await kessaiHost('uninstall');
+    expect(await ask()).toBe('Specified native messaging host not found.');
+  } finally {
+    await context.close();
+  }
 });

@@ -47,12 +47,18 @@ export function thisPlatform(): Platform {
     locate: (path) => path,
     run: (program, parameters) =>
       new Promise((resolve) => {
-        execFile(program, [...parameters], { timeout: RUN_LIMIT_MS, maxBuffer: OUTPUT_LIMIT_BYTES, killSignal: 'SIGKILL', windowsHide: true }, (error, stdout) => {
+        execFile(systemProgram(program), [...parameters], { timeout: RUN_LIMIT_MS, maxBuffer: OUTPUT_LIMIT_BYTES, killSignal: 'SIGKILL', windowsHide: true }, (error, stdout) => {
           if (error === null) resolve({ exitCode: 0, stdout });
           else resolve({ exitCode: typeof error.code === 'number' ? error.code : undefined, stdout });
         });
       }),
   };
+}
+
+/** Windows looks for a bare name in the present folder first, and a browser chooses that for us. */
+function systemProgram(program: string): string {
+  if (process.platform !== 'win32' || win32.isAbsolute(program)) return program;
+  return win32.join(process.env['SystemRoot'] ?? 'C:\\Windows', 'System32', program);
 }
 
 /** The path rules of that system. */
