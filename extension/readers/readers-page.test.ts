@@ -34,7 +34,8 @@ function createSource(readers: readonly ReaderInfo[]) {
 
 function createPage({ findings = [] as readonly Finding[] } = {}) {
   const program = createSource([{ name: ACS, state: 'empty' }]);
-  const host: ReaderProgram = Object.assign(program.source, { version: '0.1.0', platform: 'linux', diagnose: vi.fn(() => Promise.resolve(findings)) });
+  const diagnose = vi.fn<ReaderProgram['diagnose']>(() => Promise.resolve(findings));
+  const host: ReaderProgram = Object.assign(program.source, { version: '0.1.0', platform: 'linux', diagnose });
   const devices = createSource([]);
   const paired: PairedReader[] = [];
   let plugged: () => void = () => undefined;
@@ -51,12 +52,12 @@ function createPage({ findings = [] as readonly Finding[] } = {}) {
     },
     openProgram: vi.fn<ReadersPagePorts['openProgram']>(() => Promise.resolve(host)),
     devices: { open: vi.fn(() => devices.source), lookAgain: vi.fn() },
-    copy: vi.fn((_: string) => Promise.resolve()),
+    copy: vi.fn<ReadersPagePorts['copy']>(() => Promise.resolve()),
     now: () => 0,
   } satisfies ReadersPagePorts;
   const states: ReadersPageState[] = [];
   const open = () => openReadersPage(ports, (state) => states.push(state));
-  return { ports, open, host, program, devices, paired, states, plug: () => plugged() };
+  return { ports, open, diagnose, program, devices, paired, states, plug: () => plugged() };
 }
 
 test('it starts the program, shows its readers, and then what its doctor found', async () => {
@@ -95,8 +96,8 @@ test('a program that is missing, or dies, is told, and started again only when a
 });
 
 test('a program whose doctor fails serves readers all the same', async () => {
-  const { open, host } = createPage();
-  vi.mocked(host.diagnose).mockRejectedValueOnce(new Failure('host/failed'));
+  const { open, diagnose } = createPage();
+  diagnose.mockRejectedValueOnce(new Failure('host/failed'));
   const complaint = vi.spyOn(console, 'error').mockReturnValue();
   const page = open();
   await settled();

@@ -23,7 +23,7 @@ function show(): void {
     showOptions(name);
     return;
   }
-  const readers = createReadersSamples()[name];
+  const readers = (createReadersSamples() as Partial<Record<string, ReadersPageState>>)[name];
   if (readers !== undefined) {
     showReaders(readers);
     return;

@@ -5,6 +5,7 @@ import { examine, type ProgramState } from '../../../extension/readers/page-doct
 import { addableFamilies, readerRows } from '../../../extension/readers/reader-rows.ts';
 import type { ReadersPageState, Trial } from '../../../extension/readers/page-state.ts';
 import type { Environment, PairedReader } from '../../../extension/readers/readers-page-ports.ts';
+import type { ReadersName } from './readers-names.ts';
 
 const chromium: Environment = { system: 'linux', browser: 'Chromium 156', roads: { webusb: true, webhid: true }, version: '0.1.0' };
 const windows: Environment = { ...chromium, system: 'windows' };
@@ -43,7 +44,7 @@ function stateOf({ environment = chromium, program = failed('host/missing'), pai
 const onPasori = { rowId: pasori.id, readerName: pasori.name } as const;
 const pasoriLive = (state: ReaderInfo['state'], problem?: ReaderInfo['problem']): ReaderInfo => ({ name: 'SONY RC-S300', state, problem });
 
-export function createReadersSamples(): Record<string, ReadersPageState> {
+export function createReadersSamples(): Record<ReadersName, ReadersPageState> {
   return {
     'readers-none': stateOf({}),
     'readers-starting': stateOf({ program: { kind: 'starting' } }),
