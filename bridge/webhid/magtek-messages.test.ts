@@ -105,6 +105,8 @@ describe('MMS messages, as the manual and the vendor\'s demo have them', () => {
     expect(encodeHex(parsePassThrough(parseHex('810291AF8208FC06DF7A03040101')))).toBe('04010191AF');
     expect(encodeHex(parsePassThrough(parseHex('810291AF8203040101')))).toBe('04010191AF');
     expect(encodeHex(parsePassThrough(parseHex('81029100')))).toBe('9100');
+    expect(encodeHex(parsePassThrough(parseHex('810291AE8202FC00')))).toBe('91AE');
+    expect(encodeHex(parsePassThrough(parseHex('810291AE8205FC03DF7A00')))).toBe('91AE');
     expect(encodeHex(parsePassThrough(parseHex('810291008203FC01DF')))).toBe('FC01DF9100');
     expect(() => parsePassThrough(parseHex('810191'))).toThrow(RangeError);
     expect(() => parsePassThrough(parseHex('8203040101'))).toThrow(RangeError);

@@ -123,7 +123,9 @@ export function parseUid(payload: Bytes): Bytes | undefined {
 /** What lies in the containers with these tags, one in the other; `bytes` itself unless it is exactly that. */
 function unwrap(bytes: Bytes, tags: readonly number[]): Bytes {
   let inner = bytes;
-  for (const tag of tags) {
+  for (const [depth, tag] of tags.entries()) {
+    // A container may be empty: an answer that is a status word and no data.
+    if (depth > 0 && inner.length === 0) return inner;
     try {
       const [only, ...others] = parseTlvs(inner);
       if (only?.tag !== tag || others.length > 0) return bytes;
