@@ -234,7 +234,7 @@ describe('the field', () => {
     const { field } = await activated({ application, realTime: true, wtxShare: 1 });
     expect(heard(await field.exchange(wholeFrame(withCrc(parseHex('02AA'))), 5))).toBe('silence');
     // The card is at work and does not hear this; the reader hears its answer all the same.
-    expect(await block(field, 'B2')).toBe('029000');
+    expect(await block(field, 'B3')).toBe('029000');
     expect(application.commands).toHaveLength(1);
   });
 

@@ -100,6 +100,16 @@ describe('the RC-S300', () => {
     expect(await escape(LAYER_3)).toBe(OK);
   });
 
+  it('forgets flags and bit framing at a protocol switch, and not before', async () => {
+    const { escape, session } = laidOut();
+    await session();
+    expect(await escape('FF500001 00000A 90020013 910107 950126'.replaceAll(' ', ''))).toContain('97024403');
+    expect(await escape('FF500001 000003 950152'.replaceAll(' ', ''))).toBe('C0030164019000');
+    expect(await escape('FF500001 000003 950126'.replaceAll(' ', ''))).toContain('97024403');
+    await escape(LAYER_3);
+    expect(await escape('FF500001 000004 9502E080'.replaceAll(' ', ''))).toContain('9706067577810280');
+  });
+
   it('without the prologue flag speaks ISO-DEP itself (PC/SC part 3, transmission and reception flag)', async () => {
     const { escape, session } = laidOut();
     await session();

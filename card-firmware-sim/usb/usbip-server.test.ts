@@ -275,6 +275,14 @@ describe('the IN endpoint', () => {
     }));
   });
 
+  it('ends the host\'s transfer after a whole number of packets', async () => {
+    const endpoint = new InEndpoint();
+    endpoint.push(new Uint8Array(128));
+    endpoint.push(hex('AA'));
+    expect(await endpoint.read(1024, never)).toHaveLength(128);
+    expect(await endpoint.read(1024, never)).toHaveLength(1);
+  });
+
   it('without empty packets keeps a host waiting that asked for more than a whole number of packets', async () => {
     const endpoint = new InEndpoint({ zeroLengthPacket: false });
     endpoint.push(new Uint8Array(64));
