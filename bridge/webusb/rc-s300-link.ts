@@ -43,7 +43,7 @@ export class RcS300Link {
     return { ...objects, status };
   }
 
-  /** One pseudo-APDU and its reply, each step within the limit. Sent anew only while the reader says that its slot is busy: then it has done nothing. */
+  /** One pseudo-APDU and its reply within the limit. Sent anew only while the reader says that its slot is busy: then it has done nothing. */
   async call(request: Bytes, limitMs: number): Promise<Reply> {
     for (let tries = 1; ; tries++) {
       const reply = await this.#converse(request, limitMs);
@@ -55,9 +55,10 @@ export class RcS300Link {
 
   async #converse(request: Bytes, limitMs: number): Promise<Bytes | 'busy'> {
     this.#sequence = (this.#sequence + 1) & 0xff;
+    const deadline = this.#clock.now() + limitMs;
     await this.#pipe.write(encodeMessage(this.#sequence, request), limitMs);
     for (let stale = 0, extensions = 0; stale <= MAX_STALE_ANSWERS && extensions <= MAX_TIME_EXTENSIONS; ) {
-      const message = await this.#read(limitMs);
+      const message = await this.#read(deadline);
       if (message?.header.sequence !== this.#sequence) stale++;
       else if (message.header.outcome === 'done') return message.data;
       else if (message.header.outcome === 'busy') return 'busy';
@@ -68,20 +69,20 @@ export class RcS300Link {
   }
 
   /** The next message, in however many transfers; undefined: the rest of one whose beginning an earlier user has read. */
-  async #read(limitMs: number) {
-    let bytes = await this.#transfer(limitMs);
-    while (bytes.length < HEADER_BYTES && bytes[0] === 0x83) bytes = concatBytes(bytes, await this.#transfer(limitMs));
+  async #read(deadline: number) {
+    let bytes = await this.#transfer(deadline);
+    while (bytes.length < HEADER_BYTES && bytes[0] === 0x83) bytes = concatBytes(bytes, await this.#transfer(deadline));
     const header = parseHeader(bytes);
     if (!header) return undefined;
     const messageBytes = HEADER_BYTES + header.dataBytes;
-    while (bytes.length < messageBytes) bytes = concatBytes(bytes, await this.#transfer(limitMs));
+    while (bytes.length < messageBytes) bytes = concatBytes(bytes, await this.#transfer(deadline));
     // A transfer ends with its message.
     if (bytes.length > messageBytes) throw new Failure('reader/failed', { detail: 'message longer than it says' });
     return { header, data: bytes.slice(HEADER_BYTES) };
   }
 
-  async #transfer(limitMs: number): Promise<Bytes> {
-    const bytes = await this.#pipe.read(limitMs);
+  async #transfer(deadline: number): Promise<Bytes> {
+    const bytes = await this.#pipe.read(deadline - this.#clock.now());
     if (!bytes) throw new Failure('reader/failed', { detail: 'does not answer' });
     return bytes;
   }

@@ -17,7 +17,8 @@ const REQA = 'FF500001000013900200139101075F4604881300009582000126000000';
 const DONE = 'C0030090009000';
 const MISSED = 'C0030264019000';
 const NO_ACCESS = 'C00300698A9000';
-const DAMAGED = 'C003009000960201009701AA9000';
+/** A block that would be a fine answer, had its CRC been right. */
+const DAMAGED = 'C0030090009602010097030290009000';
 const ATS = '067577810280';
 const GET_VERSION = parseHex('9060000000');
 
@@ -220,7 +221,8 @@ describe('a command', () => {
     const { found, paper, device, card } = await withCard();
     paper.react.set('FF500001', react);
     expect(encodeHex(await found.transceive(GET_VERSION, 1000))).toBe('90600000009100');
-    expect(card.commands).toHaveLength(1);
+    // One block: nothing had to be recovered.
+    expect(card.blocks).toHaveLength(1);
     expect(device.violations).toEqual([]);
   });
 
@@ -245,6 +247,18 @@ describe('a command', () => {
     const { found, paper } = await withCard();
     paper.instead.set('FF500001', [reply]);
     expect(await codeOf(found.transceive(GET_VERSION, 1000))).toBe('reader/failed');
+  });
+
+  test('a reader that asks for time for ever is given up within its time', async () => {
+    const { found, paper, clock, device } = await withCard();
+    paper.react.set('FF500001', (_reply, sequence) => {
+      const again = (): void => void clock.after(400, () => (device.bring(messageOf(sequence, '', '82')), again()));
+      again();
+      return [];
+    });
+    const before = clock.nowMs;
+    expect(await codeOf(found.transceive(GET_VERSION, 1000))).toBe('reader/failed');
+    expect(clock.nowMs - before).toBeLessThan(1700);
   });
 
   test('a damaged answer is asked for again; a lost one too', async () => {

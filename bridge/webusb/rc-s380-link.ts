@@ -1,20 +1,23 @@
 /** The conversation with an RC-S380: one command, its ACK, its reply, and nothing that was meant for another. */
 import { concatBytes, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
+import type { Clock } from './clock.ts';
 import { ACK, COMMAND, encodeCommand, encodeRadioFrame, parseFrame, parseRadioAnswer, parseReply, type CommandCode, type Frame, type RadioAnswer } from './rc-s380-frames.ts';
 import type { UsbPipe } from './usb-pipe.ts';
 
-/** The reader's own time for one step, beside what it waits for a card. */
+/** The reader's own time for one command, beside what it waits for a card. */
 export const ANSWER_LIMIT_MS = 1000;
 const MAX_STALE_FRAMES = 8;
 
 export class RcS380Link {
   readonly #pipe: UsbPipe;
+  readonly #clock: Clock;
   /** What has come and was not needed yet: ACK and reply may share a transfer. */
   #received: Bytes = new Uint8Array();
 
-  constructor(pipe: UsbPipe) {
+  constructor(pipe: UsbPipe, clock: Clock) {
     this.#pipe = pipe;
+    this.#clock = clock;
   }
 
   /** An ACK from our side ends whatever the reader is doing; all that it had to say is thrown away. */
@@ -37,10 +40,11 @@ export class RcS380Link {
 
   /** Resolves to the arguments of the reply. */
   async command(code: CommandCode, args: Uint8Array, limitMs = ANSWER_LIMIT_MS): Promise<Bytes> {
+    const deadline = this.#clock.now() + limitMs;
     await this.#pipe.write(encodeCommand(code, args), limitMs);
     let isAcknowledged = false;
     for (let stale = 0; stale <= MAX_STALE_FRAMES; stale++) {
-      const frame = await this.#frame(limitMs);
+      const frame = await this.#frame(deadline);
       if (frame.kind === 'error') throw new Failure('reader/failed', { detail: 'error frame' });
       if (frame.kind === 'ack') {
         isAcknowledged = true;
@@ -53,14 +57,14 @@ export class RcS380Link {
     throw new Failure('reader/failed', { detail: 'answers something else' });
   }
 
-  async #frame(limitMs: number): Promise<Frame> {
+  async #frame(deadline: number): Promise<Frame> {
     for (;;) {
       const frame = this.#received.length > 0 ? parseFrame(this.#received) : undefined;
       if (frame) {
         this.#received = this.#received.slice(frame.frameBytes);
         return frame;
       }
-      const bytes = await this.#pipe.read(limitMs);
+      const bytes = await this.#pipe.read(deadline - this.#clock.now());
       if (!bytes) throw new Failure('reader/failed', { detail: 'does not answer' });
       this.#received = concatBytes(this.#received, bytes);
     }

@@ -49,7 +49,7 @@ class RcS380Radio implements Radio {
 
   constructor(pipe: UsbPipe, clock: Clock) {
     this.#clock = clock;
-    this.#link = new RcS380Link(pipe);
+    this.#link = new RcS380Link(pipe, clock);
   }
 
   async begin(): Promise<void> {
@@ -61,7 +61,7 @@ class RcS380Radio implements Radio {
   }
 
   async farewell(pipe: UsbPipe): Promise<void> {
-    const link = new RcS380Link(pipe);
+    const link = new RcS380Link(pipe, this.#clock);
     await link.reset(QUIET_MS, FAREWELL_LIMIT_MS);
     await link.set(COMMAND.switchRf, FIELD_OFF, FAREWELL_LIMIT_MS);
   }
