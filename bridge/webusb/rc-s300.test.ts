@@ -1,72 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { concatBytes, encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
+import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { asFailure } from '#protocol/failure.ts';
-import { ReferenceCard } from '../iso-dep-card.fixture.ts';
-import { createRcS300 } from './rc-s300.ts';
-import { FakeUsbDevice, JumpingClock, type Reaction } from './usb-device.fixture.ts';
+import { createReader, messageOf, SESSION_END, SESSION_START, RF_OFF, RF_ON, LAYER_3, LAYER_4, GET_UID, GET_ATS, REQA, DONE, MISSED, NO_ACCESS, DAMAGED } from './rc-s300.fixture.ts';
+import type { Reaction } from './usb-device.fixture.ts';
 
-const SESSION_END = 'FF50000002820000';
-const SESSION_START = 'FF50000002810000';
-const RF_OFF = 'FF50000002830000';
-const RF_ON = 'FF50000002840000';
-const LAYER_3 = 'FF500002048F02000300';
-const LAYER_4 = 'FF50000210FF6E03010108FF6E030801008F02000400';
-const GET_UID = 'FFCA0000';
-const GET_ATS = 'FFCA0100';
-const REQA = 'FF500001000013900200139101075F4604881300009582000126000000';
-const DONE = 'C0030090009000';
-const MISSED = 'C0030264019000';
-const NO_ACCESS = 'C00300698A9000';
-/** A block that would be a fine answer, had its CRC been right. */
-const DAMAGED = 'C0030090009602010097030290009000';
-const ATS = '067577810280';
 const GET_VERSION = parseHex('9060000000');
-
-/** A reader at the level of its messages, with one card and some ways to misbehave. */
-function createReader() {
-  const paper = {
-    /** Pseudo-APDUs in hex, as they came. */
-    requests: [] as string[],
-    uid: '04112233445566' as string | undefined,
-    card: new ReferenceCard({ frameBytes: 64, blockBytes: 61, answer: (command) => concatBytes(command, parseHex('9100')) }),
-    /** Replies to requests that begin so, instead of the usual ones; each used up from its beginning, the last one stays. */
-    instead: new Map<string, string[]>(),
-    /** Reactions instead of a reply to the next requests that begin so. */
-    react: new Map<string, (reply: () => Bytes, sequence: number) => readonly Reaction[]>(),
-  };
-  const reply = (request: string): string => {
-    for (const [start, replies] of paper.instead) if (request.startsWith(start)) return (replies.length > 1 ? replies.shift() : replies[0]) ?? DONE;
-    if (request === GET_ATS) return `${ATS}9000`;
-    if (request === GET_UID) return `${paper.uid ?? ''}9000`;
-    if (request === LAYER_3 && paper.uid === undefined) return MISSED;
-    if (request === REQA) return MISSED;
-    if (!request.startsWith('FF500001')) return DONE;
-    const [, block = ''] = /958200..(.*)000000$/.exec(request) ?? [];
-    if (block === 'E080') return `C003009000920100960200009706${ATS}9000`;
-    const answer = paper.uid === undefined ? undefined : paper.card.receive(parseHex(block));
-    return answer ? `C0030090009201009602000097${answer.length.toString(16).padStart(2, '0')}${encodeHex(answer)}9000` : MISSED;
-  };
-  const device = new FakeUsbDevice({
-    productId: 0x0dc8,
-    productName: 'FeliCa Port/PaSoRi 4.0',
-    interfaces: [{ number: 0, class: 0x0b, input: 1, output: 1 }, { number: 1, class: 0xff, input: 2, output: 2 }],
-    react: (message) => {
-      const request = encodeHex(message.subarray(10));
-      const sequence = message[6] ?? 0;
-      paper.requests.push(request);
-      const whole = (): Bytes => messageOf(sequence, reply(request));
-      for (const [start, react] of paper.react) if (request.startsWith(start)) return react(whole, sequence);
-      return [whole()];
-    },
-  });
-  const clock = new JumpingClock();
-  return { ...paper, paper, device, clock, driver: createRcS300(device, clock) };
-}
-
-function messageOf(sequence: number, data: string, status = '02', error = '00'): Bytes {
-  const length = (data.length / 2).toString(16).padStart(2, '0');
-  return parseHex(`83${length}00000000${sequence.toString(16).padStart(2, '0')}${status}${error}00${data}`);
-}
 
 const cut = (bytes: Bytes, at: number) => [bytes.slice(0, at), bytes.slice(at)];
 
@@ -252,7 +190,10 @@ describe('a command', () => {
   test('a reader that asks for time for ever is given up within its time', async () => {
     const { found, paper, clock, device } = await withCard();
     paper.react.set('FF500001', (_reply, sequence) => {
-      const again = (): void => void clock.after(400, () => (device.bring(messageOf(sequence, '', '82')), again()));
+      const again = (): void => void clock.after(400, () => {
+        device.bring(messageOf(sequence, '', '82'));
+        again();
+      });
       again();
       return [];
     });

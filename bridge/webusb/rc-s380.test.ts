@@ -192,6 +192,13 @@ describe('finding a card', () => {
     expect(commands.slice(0, 3)).toEqual(CALLING);
   });
 
+  test('bytes with a wrong BCC are not used to select', async () => {
+    const { driver, paper, commands } = await opened();
+    paper.instead.set('D60436019320', ['00000000088804112200']);
+    await codeOf(driver.findCard());
+    expect(commands.filter((command) => command.startsWith('D60436019370'))).toEqual([]);
+  });
+
   test('RATS is sent a second time where its answer is lost', async () => {
     const { driver, paper } = await opened();
     paper.instead.set('D6043601E080', [SILENT, '0000000008067577810280']);
