@@ -7,6 +7,7 @@ import type { SimulatedCard } from '#world/simulated-card.ts';
 export const WRITE_RECORD = 0x8b;
 export const DEBIT = 0xdc;
 export const COMMIT = 0xc7;
+export const GET_VALUE = 0x6c;
 
 export interface CardRecord {
   /** Every command since, as hex digits. */
@@ -15,15 +16,23 @@ export interface CardRecord {
   moneyCommands(): readonly string[];
 }
 
-/** `fate`: of the first command with this INS that is not answered; afterwards the card answers everything. */
-export function recordCard(card: SimulatedCard, fate?: { readonly of: number; readonly is: CommandFate }): CardRecord {
+export interface Mishap {
+  /** INS of the first command that is not answered; afterwards the card answers everything. */
+  readonly of: number;
+  readonly is: CommandFate;
+  /** What happens in that moment besides. */
+  readonly then?: () => unknown;
+}
+
+export function recordCard(card: SimulatedCard, fate?: Mishap): CardRecord {
   const seen: string[] = [];
   let pending = fate;
   card.fate = (command) => {
     seen.push(encodeHex(command));
     if (pending === undefined || command[1] !== pending.of) return 'answer';
-    const { is } = pending;
+    const { is, then } = pending;
     pending = undefined;
+    then?.();
     return is;
   };
   return {
