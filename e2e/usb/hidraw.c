@@ -1,4 +1,7 @@
-/* /dev/hidrawN: Linux's hidraw over usbhid (drivers/hid/hidraw.c, drivers/hid/usbhid/hid-core.c) as far as Chromium asks, on an emulated device. */
+/*
+ * /dev/hidrawN: Linux's hidraw over usbhid (drivers/hid/hidraw.c, drivers/hid/usbhid/hid-core.c) as far as Chromium asks, on an
+ * emulated device.
+ */
 #define _GNU_SOURCE
 #include "usb-shim.h"
 #include <errno.h>

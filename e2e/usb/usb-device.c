@@ -105,6 +105,7 @@ struct transfer *device_submit(struct device *device, const struct request *requ
   if (transfer == NULL || command == NULL) abort();
   transfer->sequence = ++device->last_sequence;
   transfer->in = request->in;
+  transfer->length = request->length;
   transfer->complete = complete;
   put32(command, CMD_SUBMIT);
   put32(command + 4, transfer->sequence);
@@ -167,10 +168,7 @@ int device_transfer(struct device *device, const struct request *request, void *
     return -ETIMEDOUT;
   }
   int result = transfer->status != 0 ? transfer->status : (int)transfer->actual;
-  if (result > 0 && transfer->in) {
-    if (transfer->actual > request->length) result = -EOVERFLOW;
-    else memcpy(in, transfer->data, transfer->actual);
-  }
+  if (result > 0 && transfer->in) memcpy(in, transfer->data, transfer->actual);
   transfer_drop(device, transfer);
   return result;
 }
@@ -247,7 +245,7 @@ static void take_out(struct device *device, struct transfer *transfer) {
 
 /* One answer of the server; false: the connection is of no more use. Called and left with the lock held. */
 static bool receive_answer(struct device *device) {
-  uint8_t header[HEADER_BYTES];
+  uint8_t header[HEADER_BYTES] = {0};
   int connection = device->socket;
   pthread_mutex_unlock(&shim_lock);
   bool ok = receive_all(connection, header, sizeof header);
@@ -262,17 +260,18 @@ static bool receive_answer(struct device *device) {
     if (status == 0) return true; /* the answer to the transfer itself went before, or follows */
     transfer->status = -ENOENT;
   } else {
-    if (actual > MAX_TRANSFER_BYTES) return false;
-    transfer->status = status;
-    transfer->actual = actual;
+    /* The length is the server's word, the room for it is the browser's. */
+    if (actual > transfer->length) return false;
     if (transfer->in && actual > 0) {
-      uint8_t *data = malloc(actual);
+      transfer->data = malloc(actual);
+      if (transfer->data == NULL) abort();
       pthread_mutex_unlock(&shim_lock);
-      ok = data != NULL && receive_all(connection, data, actual);
+      ok = receive_all(connection, transfer->data, actual);
       pthread_mutex_lock(&shim_lock);
-      transfer->data = data;
       if (!ok) return false;
     }
+    transfer->status = status;
+    transfer->actual = actual;
   }
   take_out(device, transfer);
   transfer->complete(device, transfer);
@@ -303,6 +302,16 @@ static void close_file(struct device *device, struct file *file) {
   free(file);
 }
 
+/* Waits for the server to end its side too: it has freed the device then, and who opens it next finds it free. */
+static void disconnect(int connection) {
+  const struct timeval limit = {.tv_sec = LIMIT_S};
+  char rest[512];
+  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  shutdown(connection, SHUT_WR);
+  while (recv(connection, rest, sizeof rest, 0) > 0) continue;
+  close(connection);
+}
+
 static void *device_thread(void *argument) {
   struct device *device = argument;
   struct epoll_event event;
@@ -318,7 +327,7 @@ static void *device_thread(void *argument) {
   if (!device->gone) {
     forget_device(device);
     device->gone = true;
-    close(device->socket);
+    disconnect(device->socket);
   }
   complete_all(device, -ESHUTDOWN);
   close(device->epoll);

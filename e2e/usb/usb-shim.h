@@ -34,7 +34,8 @@ struct transfer {
   uint32_t sequence;
   uint32_t unlink_sequence; /* 0: nobody has asked to take it back */
   bool in;
-  int status; /* as in a URB: 0 or a negative errno */
+  uint32_t length; /* asked for */
+  int status;      /* as in a URB: 0 or a negative errno */
   uint32_t actual;
   uint8_t *data; /* of an IN transfer: `actual` bytes */
   completion *complete;
