@@ -83,7 +83,7 @@ export function usbEcho({ serialNumber = 'USB-1' }: { serialNumber?: string } = 
     } satisfies UsbDescriptors,
     transferOut: (_: number, data: Bytes) => {
       echo.out(data);
-      return Promise.resolve();
+      return Promise.resolve(undefined);
     },
     transferIn: (_: number, length: number, signal: AbortSignal) => echo.in(length, signal),
     control: (setup: { readonly request: number; readonly requestType: number }) => {
@@ -121,7 +121,7 @@ export function hidEcho({ numbered, serialNumber = 'HID-1', outEndpoint = true }
     },
     transferOut: (_, data) => {
       echo.out(data);
-      return Promise.resolve();
+      return Promise.resolve(undefined);
     },
     transferIn: (_, length, signal) => echo.in(length, signal),
     control: (setup, data) => {

@@ -31,7 +31,8 @@ export interface CardInField {
   /**
    * Sends one command APDU and resolves to the card's answer (status word last). The command is never sent again by anything here:
    * only blocks are, as ISO/IEC 14443-4 (7.5.5) says. Fails with `card/removed` (it left the field; the command may or may not have been
-   * carried out), `card/silent` (no answer within `limitMs`), `reader/failed` (unplugged, or nonsense), `reader/in-use`.
+   * carried out), `card/silent` (no answer within `limitMs`), `card/answer` (against ISO/IEC 14443-4 or longer than any), `reader/failed`
+   * (unplugged, or nonsense), `reader/in-use`, `reader/permission` (the terminal does not pass commands on).
    */
   transceive(command: Bytes, limitMs: number): Promise<Bytes>;
   /** Whether the card still lies there; asked between commands only. Does not change the card's state. */

@@ -1,7 +1,7 @@
 /** The conversation with an RC-S300: one message, its reply, and nothing that was meant for another. */
 import { concatBytes, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { pause, type Clock } from './clock.ts';
+import { pause, type Clock } from '../clock.ts';
 import { encodeMessage, HEADER_BYTES, parseHeader, parseObjects, parseReply, type Reply, type ReplyObjects } from './rc-s300-frames.ts';
 import type { UsbPipe } from './usb-pipe.ts';
 

@@ -4,14 +4,14 @@ import { Failure } from '#protocol/failure.ts';
 import type { CardInField, ReaderDriver } from '../device/reader-driver.ts';
 import { ATS_WAIT_MS, parseAts, RATS, type Ats } from '../iso-dep-ats.ts';
 import type { BlockAnswer } from '../iso-dep.ts';
-import { pause, systemClock, type Clock } from './clock.ts';
+import { pause, SYSTEM_CLOCK, type Clock } from '../clock.ts';
 import { encodeExchange, END_SESSION, GET_ATS, GET_UID, RF_COLLISION, RF_OFF, RF_ON, START_SESSION, TO_LAYER_3, TO_LAYER_4, type RfFrame } from './rc-s300-frames.ts';
 import { OK, RcS300Link, SILENT_CARD } from './rc-s300-link.ts';
 import type { UsbDevice } from './usb-device.ts';
 import type { UsbPipe } from './usb-pipe.ts';
 import { createRadioCard, createUsbReader, type Radio } from './usb-reader.ts';
 
-export function createRcS300(device: UsbDevice, clock: Clock = systemClock): ReaderDriver {
+export function createRcS300(device: UsbDevice, clock: Clock = SYSTEM_CLOCK): ReaderDriver {
   const product = device.productName ? ` (${device.productName})` : '';
   return createUsbReader({
     device,

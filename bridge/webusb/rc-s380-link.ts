@@ -1,7 +1,7 @@
 /** The conversation with an RC-S380: one command, its ACK, its reply, and nothing that was meant for another. */
 import { concatBytes, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
 import { ACK, COMMAND, encodeCommand, encodeRadioFrame, parseFrame, parseRadioAnswer, parseReply, type CommandCode, type Frame, type RadioAnswer } from './rc-s380-frames.ts';
 import type { UsbPipe } from './usb-pipe.ts';
 

@@ -4,7 +4,7 @@ import { Failure } from '#protocol/failure.ts';
 import type { CardInField, ReaderDriver } from '../device/reader-driver.ts';
 import { ATS_WAIT_MS, parseAts, RATS, type Ats } from '../iso-dep-ats.ts';
 import type { OperatingSystem } from '../reader-registry.ts';
-import { pause, systemClock, type Clock } from './clock.ts';
+import { pause, SYSTEM_CLOCK, type Clock } from '../clock.ts';
 import { COMMAND, PROTOCOL, PROTOCOL_DEFAULTS, RF_106A, type RadioAnswer } from './rc-s380-frames.ts';
 import { RcS380Link } from './rc-s380-link.ts';
 import type { UsbDevice } from './usb-device.ts';
@@ -12,7 +12,7 @@ import type { UsbPipe } from './usb-pipe.ts';
 import { createRadioCard, createUsbReader, type Radio } from './usb-reader.ts';
 
 /** `system`: on Linux a reader that cannot be claimed is in the hands of the kernel's driver port100; elsewhere another program's. */
-export function createRcS380(device: UsbDevice, clock: Clock = systemClock, system: OperatingSystem = 'linux'): ReaderDriver {
+export function createRcS380(device: UsbDevice, clock: Clock = SYSTEM_CLOCK, system: OperatingSystem = 'linux'): ReaderDriver {
   const product = device.productName ? ` (${device.productName})` : '';
   return createUsbReader({
     device,

@@ -1,6 +1,6 @@
 /** A USB device in memory that answers by a script, and a clock that jumps to the next timer when nothing else happens: for tests of the drivers. */
 import { encodeHex, type Bytes } from '#protocol/bytes.ts';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
 import type { UsbDevice, UsbInResult } from './usb-device.ts';
 
 /** Bytes: one IN transfer's worth, split where the host asks for less. `stall` halts the IN endpoint, `hang` leaves the OUT transfer unanswered. */

@@ -4,7 +4,7 @@
  */
 import type { Bytes } from '#protocol/bytes.ts';
 import { Failure, type FailureCode } from '#protocol/failure.ts';
-import { LATE, within, type Clock } from './clock.ts';
+import { LATE, within, type Clock } from '../clock.ts';
 import type { UsbDevice } from './usb-device.ts';
 
 export interface UsbPipe {

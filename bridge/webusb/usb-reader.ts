@@ -4,7 +4,7 @@ import { Failure } from '#protocol/failure.ts';
 import type { CardInField, ReaderDriver } from '../device/reader-driver.ts';
 import type { Ats } from '../iso-dep-ats.ts';
 import { createIsoDep, type IsoDepOptions } from '../iso-dep.ts';
-import { pause, type Clock } from './clock.ts';
+import { pause, type Clock } from '../clock.ts';
 import type { UsbDevice } from './usb-device.ts';
 import { openUsbPipe, type PipeOptions, type UsbPipe } from './usb-pipe.ts';
 

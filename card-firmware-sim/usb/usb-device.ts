@@ -32,7 +32,7 @@ export const UNPLUGGED = Symbol('unplugged');
 export interface UsbDevice {
   readonly descriptors: UsbDescriptors;
   /** One OUT transfer to a bulk or interrupt endpoint (its number, without the direction bit). */
-  transferOut(endpoint: number, data: Bytes): Promise<void | typeof STALL | typeof UNPLUGGED>;
+  transferOut(endpoint: number, data: Bytes): Promise<typeof STALL | typeof UNPLUGGED | undefined>;
   /** One IN transfer: resolves when there is data (at most `length` bytes; the rest stays for the next), or the signal is aborted (then to no bytes). */
   transferIn(endpoint: number, length: number, signal: AbortSignal): Promise<Bytes | typeof STALL | typeof UNPLUGGED>;
   /** Class and vendor requests on endpoint 0, and SET_INTERFACE; resolves to the data of an IN request. */
