@@ -27,6 +27,6 @@ export interface ReaderSource {
    * The channel gives each batch `transmitLimitMs` (10 s unless told otherwise).
    */
   connect(readerName: string, signal: AbortSignal, transmitLimitMs?: number): Promise<CardChannel>;
-  /** Gives everything back; safe to call twice. */
-  close(): void;
+  /** Gives everything back, and resolves when it has been: only then may somebody else open the same readers. Never throws; safe to call twice. */
+  close(): Promise<void>;
 }

@@ -18,10 +18,7 @@ describeCardChannel('the Smart Card Connector', async (): Promise<ContractRig> =
       return Promise.resolve();
     },
     reopen: () => source.connect('Reader', never, 200),
-    end: () => {
-      source.close();
-      return Promise.resolve();
-    },
+    end: () => source.close(),
   };
 });
 
@@ -47,7 +44,7 @@ describe('the readers of the Smart Card Connector', () => {
       await vi.waitFor(() => expect(connector.count('SCardGetStatusChange') >= 2 && connector.count('SCardListReaders') > looks && connector.calls.at(-1)?.args[1] !== 0).toBe(true));
       expect(seen.length === 0 ? undefined : seen.join()).toBe(expected);
     }
-    source.close();
+    await source.close();
   });
 
   test('with our own card in use the reader is not in somebody\'s use', async () => {
@@ -59,7 +56,7 @@ describe('the readers of the Smart Card Connector', () => {
     await vi.waitFor(() => expect(connector.count('SCardGetStatusChange')).toBeGreaterThan(waits + 1));
     expect(source.readers).toMatchObject([{ state: 'present' }]);
     await channel.close();
-    source.close();
+    await source.close();
   });
 
   test('waiting is for all readers and for new ones, without an event said twice', async () => {
@@ -71,7 +68,7 @@ describe('the readers of the Smart Card Connector', () => {
       { reader_name: 'Reader', current_state: PRESENT | 0x30000 },
       { reader_name: '\\\\?PnP?\\Notification', current_state: 1 << 16 },
     ]);
-    source.close();
+    await source.close();
   });
 
   test('a service that fails is a problem until it is back', async () => {
@@ -90,7 +87,7 @@ describe('the readers of the Smart Card Connector', () => {
       await vi.advanceTimersByTimeAsync(100);
       expect(source.problem).toBeUndefined();
       expect(source.readers).toHaveLength(1);
-      source.close();
+      await source.close();
     } finally {
       vi.useRealTimers();
     }
@@ -180,7 +177,7 @@ describe('the conversation with the Smart Card Connector', () => {
       const source = await connector.open();
       connector.say({ type, data });
       expect(['reader/failed', undefined]).toContain(source.problem?.code);
-      source.close();
+      await source.close();
     }), { numRuns: 50 });
   });
 
@@ -189,7 +186,7 @@ describe('the conversation with the Smart Card Connector', () => {
     const source = await connector.open();
     connector.say({ type: 'something-new', data: 1 });
     expect(source.problem).toBeUndefined();
-    source.close();
+    await source.close();
   });
 });
 
@@ -205,7 +202,7 @@ describe('a card through the Smart Card Connector', () => {
     await channel.close();
     expect(connector.calls.slice(-2).map(({ name, args }) => [name, args[1]])).toEqual([['SCardDisconnect', 1], ['SCardReleaseContext', undefined]]);
     expect(connector.heldContexts.size).toBe(1);
-    source.close();
+    await source.close();
   });
 
   test.each<[number, string]>([
@@ -220,7 +217,7 @@ describe('a card through the Smart Card Connector', () => {
     connector.instead.set('SCardConnect', [status]);
     await expect(source.connect('Reader', never)).rejects.toMatchObject({ code });
     expect(connector.heldContexts.size).toBe(1);
-    source.close();
+    await source.close();
   });
 
   test.each<[string, Answer, string]>([
@@ -240,7 +237,7 @@ describe('a card through the Smart Card Connector', () => {
     await expect(channel.transmit([SELECT, SELECT], never)).rejects.toMatchObject({ name: 'TransmitFailure', code, responses: [] });
     await expect(channel.transmit([SELECT], never)).rejects.toMatchObject({ code: 'card/removed' });
     expect(connector.count('SCardTransmit')).toBe(1);
-    source.close();
+    await source.close();
   });
 
   test('a Connector that dies in the middle of a batch leaves it unknown', async () => {
@@ -266,7 +263,7 @@ describe('a card through the Smart Card Connector', () => {
     await expect(source.connect('Reader', abort.signal)).rejects.toMatchObject({ code: 'payment/aborted' });
     expect(connector.connected).toBe(false);
     expect(connector.heldContexts.size).toBe(1);
-    source.close();
+    await source.close();
   });
 
   test('two batches at once go one after the other', async () => {
@@ -276,6 +273,6 @@ describe('a card through the Smart Card Connector', () => {
     const echo = (byte: string) => ({ apdu: parseHex(`80EE000001${byte}00`), expectedStatus: 0x9100 });
     await Promise.all([channel.transmit([echo('01'), echo('02')], never), channel.transmit([echo('03')], never)]);
     expect(connector.commands).toEqual(['80EE0000010100', '80EE0000010200', '80EE0000010300']);
-    source.close();
+    await source.close();
   });
 });

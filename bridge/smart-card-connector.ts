@@ -51,7 +51,7 @@ export async function openSmartCardConnector({ connect, lastError = () => undefi
     await source.begin(signal);
     return source;
   } catch (reason) {
-    source.close();
+    void source.close();
     throw reason;
   }
 }
@@ -113,10 +113,11 @@ class ConnectorReaders implements ReaderSource {
     }
   }
 
-  close(): void {
+  close(): Promise<void> {
     this.#closed = true;
     this.#callbacks.clear();
     this.#calls.close();
+    return Promise.resolve();
   }
 
   /** Looks, reports, and waits for the next reason to look, until closed; through a service that fails. */

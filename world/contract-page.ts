@@ -17,7 +17,7 @@ export type Answered<T> = T | PageFailure;
 
 export interface ContractPage {
   open(pace: ReaderPace): void;
-  shut(): void;
+  shut(): Promise<void>;
   connect(readerName: string, transmitLimitMs: number): Promise<Answered<{ channel: number }>>;
   /** `batch`: the number by which `abort` names it. */
   transmit(channel: number, batch: number, commands: readonly PageCommand[], aborted: boolean): Promise<Answered<{ responses: string[] }>>;
@@ -52,7 +52,7 @@ globalThis.contractPage = {
     opened.onReaders((readers) => globalThis.readersChanged(readers));
     source = opened;
   },
-  shut: () => source?.close(),
+  shut: () => source?.close() ?? Promise.resolve(),
   connect: (readerName, transmitLimitMs) =>
     answered(
       (async () => {

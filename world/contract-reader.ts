@@ -60,10 +60,7 @@ export async function openContractRig(reader: ContractReader, source: ReaderSour
       await bus.plug();
       return open();
     },
-    end: () => {
-      source.close();
-      return Promise.resolve();
-    },
+    end: () => source.close(),
   };
 }
 

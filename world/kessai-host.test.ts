@@ -73,7 +73,7 @@ describe('the doctor at a real PC/SC service', () => {
     const host = spawnHostProcess([launcher, extensionOrigin(EXTENSION_ID)], environment());
     const native = await openNativeHost({ connect: () => host.port, expectedVersion: HOST_VERSION, signal: new AbortController().signal });
     const findings = await native.diagnose();
-    native.close();
+    await native.close();
     expect(await host.ended).toBe(0);
     expect(findings).toContainEqual(expect.objectContaining({ id: 'pcsc-service', state: 'ok' }));
     expect(findings).toContainEqual(expect.objectContaining({ id: 'card-present', state: 'ok', about }));

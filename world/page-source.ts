@@ -42,9 +42,9 @@ class PageSource implements ReaderSource {
     return new PageChannel(this.#page, answer.channel, readerName);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#callbacks.clear();
-    this.#page.evaluate(() => globalThis.contractPage.shut()).catch(() => undefined); // the page may be gone, and its readers with it
+    await this.#page.evaluate(() => globalThis.contractPage.shut()).catch(() => undefined); // the page may be gone, and its readers with it
   }
 }
 

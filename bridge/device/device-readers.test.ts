@@ -36,9 +36,9 @@ function createBus(...drivers: ScriptedDriver[]) {
   return { bus, plug, unplug };
 }
 
-const opened: { close(): void }[] = [];
-afterEach(() => {
-  for (const source of opened.splice(0)) source.close();
+const opened: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const source of opened.splice(0)) await source.close();
 });
 
 function open(...buses: DeviceBus<object>[]) {
@@ -67,10 +67,7 @@ describeCardChannel('a reader that the browser drives by itself', async () => {
       await untilReaders(source, reader('Reader', 'present'));
       return connect();
     },
-    end: () => {
-      source.close();
-      return Promise.resolve();
-    },
+    end: () => source.close(),
   };
 });
 
@@ -184,9 +181,26 @@ test('a source that is closed in the middle of a command gives the reader back',
   await untilReaders(source, reader('Reader', 'present'));
   const transmission = (await source.connect('Reader', never)).transmit([MUTE], never).catch((thrown: unknown) => thrown);
   await vi.waitFor(() => expect(driver.commands).toHaveLength(1));
-  source.close();
+  const closed = source.close();
   expect(await transmission).toMatchObject({ code: 'reader/failed' });
-  expect(driver.calls).toContain('close');
+  await closed;
+  expect(driver.calls.at(-1)).toBe('close');
+});
+
+test('closed is closed: only then is the reader free for the next source, and every caller of close waits for it', async () => {
+  const driver = new ScriptedDriver();
+  const source = open(createBus(driver).bus);
+  await untilReaders(source, reader('Reader', 'present'));
+  let release = (): void => undefined;
+  const [close, held] = [driver.close.bind(driver), new Promise<void>((resolve) => (release = resolve))];
+  driver.close = () => held.then(close);
+  let isClosed = false;
+  const closed = Promise.all([source.close(), source.close()]).then(() => (isClosed = true));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(isClosed).toBe(false);
+  release();
+  await closed;
+  expect(driver.calls.at(-1)).toBe('close');
 });
 
 test('two callers of one channel take turns', async () => {

@@ -29,7 +29,8 @@ class DeviceReaders implements ReaderSource {
   readonly #attached = new Map<object, AttachedReader>();
   readonly #callbacks = new Set<(readers: readonly ReaderInfo[]) => void>();
   readonly #stops: (() => void)[];
-  #closed = false;
+  /** Settles when every reader has been given back. */
+  #closing: Promise<void> | undefined;
 
   constructor(buses: readonly DeviceBus<object>[], pace: ReaderPace) {
     this.#pace = pace;
@@ -54,12 +55,16 @@ class DeviceReaders implements ReaderSource {
     throw signal.reason instanceof Failure ? signal.reason : new Failure('payment/aborted', { cause: signal.reason });
   }
 
-  close(): void {
-    this.#closed = true;
+  close(): Promise<void> {
+    return (this.#closing ??= this.#giveBack());
+  }
+
+  async #giveBack(): Promise<void> {
     this.#callbacks.clear();
     for (const stop of this.#stops) stop();
-    for (const reader of this.#attached.values()) void reader.detach();
+    const readers = [...this.#attached.values()];
     this.#attached.clear();
+    await Promise.all(readers.map((reader) => reader.detach()));
   }
 
   /** News of a bus are looked up one after another: the latest look decides. */
@@ -76,7 +81,7 @@ class DeviceReaders implements ReaderSource {
 
   async #attach(bus: DeviceBus<object>, mine: Set<object>): Promise<void> {
     const devices = await bus.devices();
-    if (this.#closed) return;
+    if (this.#closing !== undefined) return;
     for (const device of mine) {
       if (devices.includes(device)) continue;
       mine.delete(device);

@@ -71,7 +71,7 @@ async function openRig(): Promise<ContractRig> {
     },
     reopen: () => native.connect(SIM_READER_NAME, never, 500),
     end: async () => {
-      native.close();
+      await native.close();
       expect(await host.ended).toBe(0);
       expect(host.strayOutput()).toBeUndefined();
     },

@@ -46,7 +46,7 @@ describe('a registered host', () => {
     await expect(native.connect('Any', new AbortController().signal)).rejects.toMatchObject({ code: 'reader/no-service' });
     // The bundle brought its koffi along: what is missing is the service, not the native code. Its log comes by another pipe than its answer.
     await expect.poll(() => host.log()).toContain('SCARD_E_NO_SERVICE');
-    native.close();
+    await native.close();
     expect(await host.ended).toBe(0);
     expect(host.strayOutput()).toBeUndefined();
   });

@@ -47,7 +47,7 @@ export async function openNativeHost({ connect, lastError = () => undefined, exp
     await host.begin(expectedVersion, signal);
     return host;
   } catch (reason) {
-    host.close();
+    void host.close();
     throw reason;
   }
 }
@@ -107,9 +107,11 @@ class OpenHost implements NativeHost {
     return (await this.#port.request({ op: 'diagnose' }, DiagnoseResult, DIAGNOSE_LIMIT_MS)).findings;
   }
 
-  close(): void {
+  /** The host gives the cards back when its port closes. */
+  close(): Promise<void> {
     this.#callbacks.clear();
     this.#port.close();
+    return Promise.resolve();
   }
 
   #update({ readers, problem }: ReaderList): void {

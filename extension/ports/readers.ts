@@ -77,7 +77,7 @@ class AllReaders implements Readers {
       const failure = asFailure(thrown);
       // A host that answers nonsense is not asked again until somebody says so.
       if (source === this.host && failure.code.startsWith('host/')) {
-        this.host.close();
+        void this.host.close();
         this.#hostEnded(failure.code);
       }
       throw failure;
@@ -97,14 +97,14 @@ class AllReaders implements Readers {
   close(): void {
     this.#closed = true;
     this.onChange = () => undefined;
-    this.host?.close();
-    this.#devices?.close();
+    void this.host?.close();
+    void this.#devices?.close();
   }
 
   #hostStarted(host: NativeHost): void {
     this.#hostStarting = false;
     if (this.#closed) {
-      host.close();
+      void host.close();
       return;
     }
     this.host = host;

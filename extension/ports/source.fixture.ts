@@ -19,7 +19,7 @@ export function createSource(readers: readonly ReaderInfo[]) {
     },
     connect,
     diagnose: () => Promise.resolve([]),
-    close: vi.fn(),
+    close: vi.fn(() => Promise.resolve()),
   } satisfies NativeHost;
   const move = (changed: readonly ReaderInfo[], problem?: FailureCode): void => {
     source.readers = changed;

@@ -57,7 +57,7 @@ function createReader(answers: Answers, state: ReaderInfo['state'] = 'present') 
       return () => void callbacks.delete(callback);
     },
     connect: vi.fn(() => Promise.resolve(channel)),
-    close: () => undefined,
+    close: () => Promise.resolve(),
   } satisfies ReaderSource;
   const move = (readers: readonly ReaderInfo[]): void => {
     source.readers = readers;

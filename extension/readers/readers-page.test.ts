@@ -22,7 +22,7 @@ function createSource(readers: readonly ReaderInfo[]) {
       return () => void callbacks.delete(callback);
     },
     connect: vi.fn<ReaderSource['connect']>(() => Promise.reject(new Failure('card/silent'))),
-    close: vi.fn(),
+    close: vi.fn(() => Promise.resolve()),
   };
   const move = (changed: readonly ReaderInfo[], problem?: FailureCode): void => {
     source.readers = changed;

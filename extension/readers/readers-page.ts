@@ -136,7 +136,7 @@ class Page implements ReadersPage {
     this.#stopPairing();
     this.#trialStop?.abort(new Failure('payment/aborted'));
     this.#closeDevices();
-    this.#program?.close();
+    void this.#program?.close();
   }
 
   async #copy(what: NonNullable<ReadersPageState['copied']>, text: string): Promise<void> {
@@ -159,19 +159,19 @@ class Page implements ReadersPage {
   }
 
   #closeDevices(): void {
-    this.#devices?.close();
+    void this.#devices?.close();
     this.#devices = undefined;
   }
 
   async #startProgram(): Promise<void> {
-    this.#program?.close();
+    void this.#program?.close();
     this.#program = undefined;
     this.#programState = { kind: 'starting' };
     this.#changed();
     try {
       const program = await this.#ports.openProgram();
       if (this.#closed) {
-        program.close();
+        void program.close();
         return;
       }
       this.#program = program;

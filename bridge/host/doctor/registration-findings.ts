@@ -98,7 +98,7 @@ async function greet(platform: Platform, launcher: string, callerArguments: read
   const host = spawnHostProcess([platform.locate(launcher), ...callerArguments], platform.environment);
   try {
     const native = await openNativeHost({ connect: () => host.port, expectedVersion, signal: new AbortController().signal });
-    native.close();
+    await native.close();
     return [
       { id: 'host-answers', state: 'ok', about, seen: launcher },
       { id: 'host-version', state: 'ok', about, seen: native.version },
