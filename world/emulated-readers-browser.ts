@@ -3,7 +3,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { UsbDescriptors } from '#card-firmware-sim/usb/usb-device.ts';
 import type { BrowserLaunch } from './browser.ts';
-import { describeDevice, hidInterfaceOf, hidNameOf } from './emulated-usb-descriptors.ts';
+import { describeDevice, hidInterfaceOf, hidNameOf } from './usb-descriptors.ts';
 import { REAL_PARTS_OF_SYS, type UsbTree } from './emulated-usb-tree.ts';
 import { readText, writeWhole } from './pki-store.ts';
 

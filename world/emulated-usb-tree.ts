@@ -3,7 +3,8 @@ import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { UsbDescriptors } from '#card-firmware-sim/usb/usb-device.ts';
-import { describeDevice, hex, hidInterfaceOf, hidNameOf, longestInputReport, type DeviceDescription } from './emulated-usb-descriptors.ts';
+import { longestInputReport } from './hid-report-descriptor.ts';
+import { describeDevice, hex, hidInterfaceOf, hidNameOf, type DeviceDescription } from './usb-descriptors.ts';
 
 export interface UsbPlace {
   /** Of the USB/IP server on 127.0.0.1. */
@@ -101,7 +102,7 @@ function layOut(place: UsbPlace, folder: string): Layout {
   const hid = hidInterfaceOf(device);
   if (hid !== null && place.descriptors.hidReport !== undefined) {
     announced.push(...layOutHid(place, device, folder, { files, links }));
-    const endpoint = (direction: number) => (hid.endpoints.find((candidate) => (candidate & 0x80) === direction) ?? 0) & 0x0f;
+    const endpoint = (direction: number) => (hid.endpoints.find(({ address }) => (address & 0x80) === direction)?.address ?? 0) & 0x0f;
     nodes.set(hidNodeOf(place), `${address} ${hid.number} ${endpoint(0x80)} ${endpoint(0)} ${longestInputReport(place.descriptors.hidReport)}\n`);
   }
   return { folder, files, links, nodes, announced };

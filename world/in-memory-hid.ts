@@ -3,8 +3,9 @@ import { concatBytes } from '#protocol/bytes.ts';
 import type { HidAccess } from '#bridge/webhid/hid-bus.ts';
 import type { HidCollection, HidDevice, HidInputReport } from '#bridge/webhid/hid-device.ts';
 import { STALL, UNPLUGGED, type UsbDevice as EmulatedDevice } from '#card-firmware-sim/usb/usb-device.ts';
-import { parseConfiguration, parseReportDescriptor, type CollectionDescriptor } from './in-memory-descriptors.ts';
+import { parseReportDescriptor } from './hid-report-descriptor.ts';
 import { bytesOf, type InMemoryBus } from './in-memory-usb.ts';
+import { describeDevice } from './usb-descriptors.ts';
 
 export function createInMemoryHid(): InMemoryBus<HidAccess> {
   const devices = new Map<EmulatedDevice, InMemoryHidDevice>();
@@ -34,25 +35,23 @@ class InMemoryHidDevice implements HidDevice {
   readonly collections: readonly HidCollection[];
   opened = false;
   readonly #device: EmulatedDevice;
-  readonly #reports: CollectionDescriptor;
-  readonly #endpoints: { in: number; out: number; packetSize: number };
+  readonly #hasIds: boolean;
+  readonly #endpoints: { readonly in: number; readonly out: number; readonly packetBytes: number };
   readonly #listeners = new Set<(event: HidInputReport) => void>();
   #connection = new AbortController();
   #isConnected = true;
 
   constructor(device: EmulatedDevice) {
     this.#device = device;
-    const { device: bytes, configuration, strings, hidReport } = device.descriptors;
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
-    [this.vendorId, this.productId] = [view.getUint16(8, true), view.getUint16(10, true)];
-    this.productName = strings[view.getUint8(15) - 1] ?? '';
-    this.#reports = parseReportDescriptor(hidReport ?? new Uint8Array());
-    const endpoints = parseConfiguration(configuration)[0]?.endpoints ?? [];
-    const numberOf = (direction: 'in' | 'out'): number => endpoints.find((endpoint) => endpoint.direction === direction)?.endpointNumber ?? 0;
-    this.#endpoints = { in: numberOf('in'), out: numberOf('out'), packetSize: endpoints[0]?.packetSize ?? 64 };
-    const items = ({ reportId, bytes: size }: { reportId: number; bytes: number }) => ({ reportId, items: [{ reportSize: 8, reportCount: size }] });
-    const { usagePage, usage, outputReports } = this.#reports;
-    this.collections = [{ usagePage, usage, outputReports: outputReports.map(items) }];
+    const { vendorId, productId, product, interfaces } = describeDevice(device.descriptors);
+    [this.vendorId, this.productId, this.productName] = [vendorId, productId, product ?? ''];
+    const { usagePage, usage, reports } = parseReportDescriptor(device.descriptors.hidReport ?? new Uint8Array());
+    this.#hasIds = reports.some(({ id }) => id !== 0);
+    const endpoints = interfaces[0]?.endpoints ?? [];
+    const numberOf = (direction: number): number => (endpoints.find(({ address }) => (address & 0x80) === direction)?.address ?? 0) & 0x0f;
+    this.#endpoints = { in: numberOf(0x80), out: numberOf(0), packetBytes: endpoints[0]?.packetBytes ?? 0 };
+    const outputReports = reports.filter(({ kind }) => kind === 'output').map(({ id, bytes }) => ({ reportId: id, items: [{ reportSize: 8, reportCount: bytes }] }));
+    this.collections = [{ usagePage, usage, outputReports }];
   }
 
   open(): Promise<void> {
@@ -97,9 +96,9 @@ class InMemoryHidDevice implements HidDevice {
 
   /** A HID stack always has one read pending. */
   async #listen(signal: AbortSignal): Promise<void> {
-    const hasIds = this.#reports.inputReports.some(({ reportId }) => reportId !== 0);
+    const hasIds = this.#hasIds;
     for (;;) {
-      const packet = await this.#device.transferIn(this.#endpoints.in, this.#endpoints.packetSize, signal);
+      const packet = await this.#device.transferIn(this.#endpoints.in, this.#endpoints.packetBytes, signal);
       // A read that was called off has no bytes.
       if (packet === STALL || packet === UNPLUGGED || packet.length === 0) return;
       const data = concatBytes(hasIds ? packet.subarray(1) : packet);

@@ -1,9 +1,9 @@
 /** WebUSB without a browser: emulated devices plugged in and out in memory, failing as Chromium's do. What Chromium really does is tested in Chromium. */
 import { concatBytes, type Bytes } from '#protocol/bytes.ts';
 import type { UsbAccess } from '#bridge/webusb/usb-bus.ts';
-import type { UsbConfiguration, UsbDevice, UsbInResult, UsbOutResult } from '#bridge/webusb/usb-device.ts';
+import type { UsbConfiguration, UsbDevice, UsbEndpoint, UsbInResult, UsbInterface, UsbOutResult } from '#bridge/webusb/usb-device.ts';
 import { STALL, UNPLUGGED, type UsbDevice as EmulatedDevice } from '#card-firmware-sim/usb/usb-device.ts';
-import { parseConfiguration } from './in-memory-descriptors.ts';
+import { describeDevice, type InterfaceDescription } from './usb-descriptors.ts';
 
 /** WebUSB keeps smart-card readers to the system (WICG WebUSB, protected interface classes). */
 const SMART_CARD_CLASS = 0x0b;
@@ -38,9 +38,9 @@ export function createInMemoryUsb(): InMemoryBus<UsbAccess> {
 class InMemoryUsbDevice implements UsbDevice {
   readonly vendorId: number;
   readonly productId: number;
-  readonly manufacturerName: string | undefined;
-  readonly productName: string | undefined;
-  readonly serialNumber: string | undefined;
+  readonly manufacturerName: string | null;
+  readonly productName: string | null;
+  readonly serialNumber: string | null;
   readonly configuration: UsbConfiguration;
   opened = false;
   readonly #device: EmulatedDevice;
@@ -50,12 +50,10 @@ class InMemoryUsbDevice implements UsbDevice {
 
   constructor(device: EmulatedDevice) {
     this.#device = device;
-    const { device: bytes, configuration, strings } = device.descriptors;
-    const view = new DataView(bytes.buffer, bytes.byteOffset);
-    const text = (index: number): string | undefined => strings[view.getUint8(index) - 1];
-    [this.vendorId, this.productId] = [view.getUint16(8, true), view.getUint16(10, true)];
-    [this.manufacturerName, this.productName, this.serialNumber] = [text(14), text(15), text(16)];
-    this.configuration = { interfaces: parseConfiguration(configuration).map(({ interfaceNumber, ...alternate }) => ({ interfaceNumber, alternate, alternates: [alternate] })) };
+    const { vendorId, productId, manufacturer, product, serialNumber, interfaces } = describeDevice(device.descriptors);
+    [this.vendorId, this.productId] = [vendorId, productId];
+    [this.manufacturerName, this.productName, this.serialNumber] = [manufacturer, product, serialNumber];
+    this.configuration = { interfaces: interfaces.map(usbInterface) };
   }
 
   open(): Promise<void> {
@@ -145,6 +143,16 @@ class InMemoryUsbDevice implements UsbDevice {
       work.then(resolve, reject).finally(() => signal.removeEventListener('abort', gone));
     });
   }
+}
+
+function usbInterface({ number, class: interfaceClass, endpoints }: InterfaceDescription): UsbInterface {
+  const alternate = {
+    interfaceClass,
+    endpoints: endpoints.flatMap(({ address, type, packetBytes }): UsbEndpoint[] =>
+      type === 'control' ? [] : [{ endpointNumber: address & 0x0f, direction: (address & 0x80) === 0 ? 'out' : 'in', type, packetSize: packetBytes }],
+    ),
+  };
+  return { interfaceNumber: number, alternate, alternates: [alternate] };
 }
 
 export function bytesOf(data: BufferSource): Bytes {

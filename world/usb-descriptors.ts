@@ -1,4 +1,4 @@
-/** What an emulated device's descriptors say, as far as Linux shows it in /sys or needs it to carry reports (USB 2.0, 9.6; HID 1.11, 6.2.2). */
+/** What an emulated device's descriptors say, as a host reads them (USB 2.0, 9.6). */
 import type { Bytes } from '#protocol/bytes.ts';
 import type { UsbDescriptors } from '#card-firmware-sim/usb/usb-device.ts';
 
@@ -8,8 +8,14 @@ export interface InterfaceDescription {
   readonly class: number;
   readonly subclass: number;
   readonly protocol: number;
-  /** With their direction bits. */
-  readonly endpoints: readonly number[];
+  readonly endpoints: readonly EndpointDescription[];
+}
+
+export interface EndpointDescription {
+  /** With its direction bit. */
+  readonly address: number;
+  readonly type: 'control' | 'isochronous' | 'bulk' | 'interrupt';
+  readonly packetBytes: number;
 }
 
 export interface DeviceDescription {
@@ -31,6 +37,8 @@ export interface DeviceDescription {
 
 const HID_CLASS = 3;
 const DESCRIPTOR = { INTERFACE: 4, ENDPOINT: 5 } as const;
+/** bmAttributes, bits 0 and 1. */
+const TRANSFER_TYPES = ['control', 'isochronous', 'bulk', 'interrupt'] as const;
 
 export function describeDevice({ device, configuration, strings }: UsbDescriptors): DeviceDescription {
   if (device.length !== 18 || configuration.length < 9) throw new RangeError('descriptors are too short');
@@ -65,38 +73,16 @@ export function hidInterfaceOf(description: DeviceDescription): InterfaceDescrip
 }
 
 function parseInterfaces(configuration: Bytes): InterfaceDescription[] {
-  const interfaces: (InterfaceDescription & { endpoints: number[] })[] = [];
+  const interfaces: (InterfaceDescription & { endpoints: EndpointDescription[] })[] = [];
   for (let at = 0, length; at < configuration.length; at += length) {
     const descriptor = configuration.subarray(at);
     length = descriptor[0] ?? 0;
     if (length < 2 || length > descriptor.length) throw new RangeError(`descriptor at ${at} of the configuration`);
-    const [, type, third = 0, fourth = 0, , sixth = 0, seventh = 0, eighth = 0] = descriptor;
+    const [, type, third = 0, fourth = 0, fifth = 0, sixth = 0, seventh = 0, eighth = 0] = descriptor;
     if (type === DESCRIPTOR.INTERFACE) interfaces.push({ number: third, alternate: fourth, class: sixth, subclass: seventh, protocol: eighth, endpoints: [] });
-    if (type === DESCRIPTOR.ENDPOINT) interfaces.at(-1)?.endpoints.push(third);
+    if (type === DESCRIPTOR.ENDPOINT) interfaces.at(-1)?.endpoints.push({ address: third, type: TRANSFER_TYPES[fourth & 3] ?? 'control', packetBytes: (fifth | (sixth << 8)) & 0x07ff });
   }
   return interfaces;
-}
-
-/** The length in bytes of the longest input report, its id included where the device counts them. */
-export function longestInputReport(reportDescriptor: Bytes): number {
-  const ITEM = { INPUT: 0x80, REPORT_SIZE: 0x74, REPORT_ID: 0x84, REPORT_COUNT: 0x94, PUSH: 0xa4, POP: 0xb4, LONG: 0xfe } as const;
-  const bitsOf = new Map<number, number>();
-  const stack: { size: number; count: number; id: number }[] = [];
-  let state = { size: 0, count: 0, id: 0 };
-  for (let at = 0; at < reportDescriptor.length;) {
-    const prefix = reportDescriptor[at] ?? 0;
-    const length = prefix === ITEM.LONG ? 2 + (reportDescriptor[at + 1] ?? 0) : [0, 1, 2, 4][prefix & 3] ?? 0;
-    const value = reportDescriptor.subarray(at + 1, at + 1 + length).reduceRight((sum, byte) => sum * 256 + byte, 0);
-    const item = prefix === ITEM.LONG ? prefix : prefix & 0xfc;
-    if (item === ITEM.REPORT_SIZE) state.size = value;
-    if (item === ITEM.REPORT_COUNT) state.count = value;
-    if (item === ITEM.REPORT_ID) state.id = value;
-    if (item === ITEM.PUSH) stack.push({ ...state });
-    if (item === ITEM.POP) state = stack.pop() ?? state;
-    if (item === ITEM.INPUT) bitsOf.set(state.id, (bitsOf.get(state.id) ?? 0) + state.size * state.count);
-    at += 1 + length;
-  }
-  return Math.max(0, ...[...bitsOf].map(([id, bits]) => Math.ceil(bits / 8) + (id === 0 ? 0 : 1)));
 }
 
 export function hex(value: number, digits: number): string {

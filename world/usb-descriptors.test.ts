@@ -1,20 +1,21 @@
 import { describe, expect, test } from 'vitest';
 import { parseHex } from '#protocol/bytes.ts';
 import { hidEcho, usbEcho } from './emulated-readers.fixture.ts';
-import { describeDevice, hidInterfaceOf, hidNameOf, longestInputReport } from './emulated-usb-descriptors.ts';
+import { longestInputReport, parseReportDescriptor } from './hid-report-descriptor.ts';
+import { describeDevice, hidInterfaceOf, hidNameOf } from './usb-descriptors.ts';
 
 describe('descriptors', () => {
   test('a device with three interfaces is described with its strings', () => {
     expect(describeDevice(usbEcho().descriptors)).toMatchObject({
       usbVersion: 0x0200, vendorId: 0x1209, productId: 1, release: 0x0100, configurationValue: 1, interfaceCount: 3,
       manufacturer: 'Kessai', product: 'Bulk Echo', serialNumber: 'USB-1',
-      interfaces: [{ number: 0, class: 0xff, endpoints: [0x81, 0x02] }, { number: 1, class: 0x0b, endpoints: [] }, { number: 2, class: 0xff, endpoints: [] }],
+      interfaces: [{ number: 0, class: 0xff, endpoints: [{ address: 0x81, type: 'bulk', packetBytes: 512 }, { address: 0x02, type: 'bulk', packetBytes: 512 }] }, { number: 1, class: 0x0b, endpoints: [] }, { number: 2, class: 0xff, endpoints: [] }],
     });
   });
 
   test('a HID device is one whose interface 0 is of that class; its name has the maker\'s', () => {
     const device = describeDevice(hidEcho({ numbered: true }).descriptors);
-    expect(hidInterfaceOf(device)?.endpoints).toEqual([0x81, 0x02]);
+    expect(hidInterfaceOf(device)?.endpoints).toEqual([{ address: 0x81, type: 'interrupt', packetBytes: 64 }, { address: 0x02, type: 'interrupt', packetBytes: 64 }]);
     expect(hidNameOf(device)).toBe('Kessai Numbered Echo');
     expect(hidNameOf({ ...device, manufacturer: null, product: null })).toBe('HID 1209:0003');
     expect(hidInterfaceOf(describeDevice(usbEcho().descriptors))).toBeNull();
@@ -38,5 +39,19 @@ describe('descriptors', () => {
     ['none', '', 0],
   ])('the longest input report, %s', (_, descriptor, bytes) => {
     expect(longestInputReport(parseHex(descriptor.replaceAll(' ', '')))).toBe(bytes);
+  });
+
+  test('a report descriptor names its collection and every report of it', () => {
+    expect(parseReportDescriptor(hidEcho({ numbered: true }).descriptors.hidReport ?? new Uint8Array())).toEqual({
+      usagePage: 0xff00,
+      usage: 1,
+      reports: [
+        { kind: 'input', id: 1, bytes: 63 },
+        { kind: 'output', id: 1, bytes: 63 },
+        { kind: 'input', id: 2, bytes: 63 },
+        { kind: 'output', id: 2, bytes: 63 },
+        { kind: 'feature', id: 3, bytes: 8 },
+      ],
+    });
   });
 });
