@@ -4,16 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { STEPS } from '#protocol/steps.ts';
 import productPackage from '../package.json' with { type: 'json' };
+import { rowsOf } from './document-tables.fixture.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const decisions = readdirSync(join(ROOT, 'docs/decisions')).map((name) => `docs/decisions/${name}`);
-const documents = ['README.md', 'docs/threat-model.md', 'docs/figures.md', ...decisions];
-
-/** Cells of every table row whose first cell matches. */
-function rowsOf(text: string, first: RegExp): string[][] {
-  return text.split('\n').filter((line) => line.startsWith('|')).map((line) => line.split('|').slice(1, -1).map((cell) => cell.trim())).filter(([cell = '']) => first.test(cell));
-}
+const documents = ['README.md', 'docs/threat-model.md', 'docs/readers.md', 'docs/apdu-hid.md', 'docs/figures.md', ...decisions];
 
 describe('the README', () => {
   const readme = read('README.md');
