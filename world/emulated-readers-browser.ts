@@ -12,8 +12,8 @@ export interface BrowserAmongDevices {
   readonly tree: UsbTree;
   readonly shim: string;
   readonly ueventGroup: number;
-  /** What the user has paired earlier; only devices with a serial number stay so. */
-  readonly paired: readonly UsbDescriptors[];
+  /** What the user has paired earlier; only devices with a serial number stay so. Null: as the profile has it. */
+  readonly paired: readonly UsbDescriptors[] | null;
 }
 
 export function launchAmongDevices(options: BrowserAmongDevices): BrowserLaunch {
@@ -24,7 +24,9 @@ export function launchAmongDevices(options: BrowserAmongDevices): BrowserLaunch 
       await chmod(wrapper, 0o755);
       return wrapper;
     },
-    prepareProfile: (userDataDir, origin) => pair(userDataDir, origin, options.paired),
+    prepareProfile: async (userDataDir, origin) => {
+      if (options.paired !== null) await pair(userDataDir, origin, options.paired);
+    },
   };
 }
 

@@ -27,7 +27,7 @@ export interface EmulatedReaders {
   plug(id: string, device: UsbDevice, options?: PlugOptions): Promise<void>;
   /** Transfers under way fail, then browsers hear of it. Nothing happens where no device is (one may have left by itself). */
   unplug(id: string): Promise<void>;
-  /** For `startBrowser`; `paired` are the devices that the user has paired with our extension before. Any number of browsers may run, but each device serves the first that opens it. */
+  /** For `startBrowser`; `paired` are the devices that the user has paired with our extension before; without it, those that the profile knows. Any number of browsers may run, but each device serves the first that opens it. */
   launch(options?: { readonly paired?: readonly UsbDescriptors[] }): BrowserLaunch;
   /** After the browsers; unplugs all. Safe to call twice. */
   close(): Promise<void>;
@@ -91,7 +91,7 @@ export async function openEmulatedReaders(options: EmulatedReadersOptions): Prom
       log(`${busId} plugged in as ${id}`);
     }),
     unplug,
-    launch: ({ paired = [] } = {}) => launchAmongDevices({ folder, tree, shim: tools.shim, ueventGroup: group, paired }),
+    launch: ({ paired } = {}) => launchAmongDevices({ folder, tree, shim: tools.shim, ueventGroup: group, paired: paired ?? null }),
     close: async () => {
       for (const id of sockets.keys()) await unplug(id);
       await server.close();
