@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
 import * as v from 'valibot';
-import { prepareMachine } from './prepare.ts';
+import { NEEDS, prepareMachine } from './prepare.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
 export interface E2eResult {
@@ -53,7 +53,7 @@ async function readCounts(exitCode: number): Promise<Omit<E2eResult, 'output'>> 
 }
 
 async function run({ json }: { readonly json?: true }): Promise<number> {
-  const preparation = await prepareMachine({ needs: ['browser', 'pcsc'], log: (line) => process.stderr.write(`${line}\n`) });
+  const preparation = await prepareMachine({ needs: NEEDS, log: (line) => process.stderr.write(`${line}\n`) });
   if (preparation.missing.length > 0) {
     process.stderr.write(`Some packages are missing. Install them with:\n  ${preparation.command ?? ''}\n`);
     return EXIT.usage;

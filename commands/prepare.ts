@@ -12,6 +12,8 @@ export const PACKAGES = {
   pcsc: ['pcscd', 'libpcsclite1', 'vsmartcard-vpcd', 'util-linux', 'iproute2'],
   /** Emulated USB readers in the browser: a C compiler for the library that stands for the kernel; unshare and mount. */
   usb: ['gcc', 'libc6-dev', 'util-linux', 'mount'],
+  /** The browser's own dialogs, which only one that is seen shows: a screen and a keyboard; setpriv. */
+  display: ['xvfb', 'xdotool', 'util-linux'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type Need = keyof typeof PACKAGES;

@@ -4,7 +4,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { Command } from 'commander';
 import { describeResult, runChecks } from './check.ts';
 import { runE2e } from './e2e.ts';
-import { prepareMachine } from './prepare.ts';
+import { NEEDS, prepareMachine } from './prepare.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
 interface Counted {
@@ -55,7 +55,7 @@ function counted(passed: number, failed: number, exitCode: number): Counted {
 }
 
 async function run(): Promise<number> {
-  const preparation = await prepareMachine({ needs: ['browser', 'pcsc'], log: (line) => process.stderr.write(`${line}\n`) });
+  const preparation = await prepareMachine({ needs: NEEDS, log: (line) => process.stderr.write(`${line}\n`) });
   if (preparation.missing.length > 0) {
     process.stderr.write(`Some packages are missing. Install them with:\n  ${preparation.command ?? ''}\n`);
     return EXIT.usage;
