@@ -14,8 +14,17 @@ export interface Summary {
 export function summarize(valuesMs: readonly number[]): Summary {
   if (valuesMs.length === 0) throw new RangeError('nothing was measured');
   const sorted = [...valuesMs].sort((a, b) => a - b);
-  const at = (share: number): number => roundMs(sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0);
+  const at = (share: number): number => ofSorted(sorted, share);
   return { count: sorted.length, medianMs: medianOf(sorted), p99Ms: at(0.99), quartilesMs: [at(0.25), at(0.75)], minMs: at(0), maxMs: at(1) };
+}
+
+/** The value that this share of all does not exceed, by nearest rank. */
+export function quantile(valuesMs: readonly number[], share: number): number {
+  return ofSorted([...valuesMs].sort((a, b) => a - b), share);
+}
+
+function ofSorted(sorted: readonly number[], share: number): number {
+  return roundMs(sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0);
 }
 
 export function median(valuesMs: readonly number[]): number {

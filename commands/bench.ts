@@ -6,13 +6,15 @@ import { Argument, Command, InvalidArgumentError } from 'commander';
 import { openStage, type Stage } from '#world/stage.ts';
 import { measureChain, type ChainFigures } from '../bench/chain.ts';
 import { MAX_RUNS, measurePayments, OPENING_BALANCE_MINOR, type PaymentFigures, type PaymentReport } from '../bench/payment.ts';
+import { measureReaders } from '../bench/readers.ts';
+import { describeReaders } from '../bench/readers-figures.ts';
 import type { Summary } from '../bench/statistics.ts';
 import { prepareMachine } from './prepare.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
-const KINDS = ['chain', 'payment'] as const;
+const KINDS = ['chain', 'payment', 'readers'] as const;
 type Kind = (typeof KINDS)[number];
-const DEFAULT_RUNS: Record<Kind, number> = { chain: 800, payment: 10 };
+const DEFAULT_RUNS: Record<Kind, number> = { chain: 800, payment: 10, readers: 400 };
 
 interface BenchOptions {
   readonly runs?: number;
@@ -21,9 +23,9 @@ interface BenchOptions {
 
 function commandLine(): Command {
   return new Command('bench')
-    .description('Measures on this machine. chain: a command from the extension to the card over real PC/SC, beside libpcsclite alone. payment: machine time from consent (ST7) to outcome (ST20).')
+    .description('Measures on this machine. chain: a command from the extension to the card over real PC/SC, beside libpcsclite alone. payment: machine time from consent (ST7) to outcome (ST20). readers: every reader kind side by side, a command and the card\'s part of a payment, with what goes over USB and through the air.')
     .addArgument(new Argument('<kind>', 'what to measure').choices(KINDS))
-    .option('--runs <count>', `commands or payments (default: chain ${DEFAULT_RUNS.chain}, payment ${DEFAULT_RUNS.payment}, at most ${Math.floor(MAX_RUNS)})`, parseRuns)
+    .option('--runs <count>', `commands (chain, readers) or payments (default: chain ${DEFAULT_RUNS.chain}, readers ${DEFAULT_RUNS.readers}, payment ${DEFAULT_RUNS.payment}, at most ${Math.floor(MAX_RUNS)})`, parseRuns)
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nProgress goes to standard error. What is measured and how: docs/figures.md. Exit code 1: failure, 2: wrong usage or missing packages.');
 }
@@ -36,11 +38,16 @@ function parseRuns(text: string): number {
 async function measure(kind: Kind, runs: number, isJson: boolean): Promise<void> {
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   const folder = await mkdtemp(join(tmpdir(), 'kessai-bench-'));
+  const print = ({ figures, text }: Report): void => void process.stdout.write(isJson ? `${JSON.stringify({ bench: kind, ...machine(), ...figures })}\n` : `${text}\n`);
   try {
+    // The readers need no servers: the payment's other parties are in this process.
+    if (kind === 'readers') {
+      print(await readersReport(folder, runs, say));
+      return;
+    }
     const stage = await openStage({ folder, reader: 'pcsc', openingBalanceMinor: OPENING_BALANCE_MINOR, log: say });
     try {
-      const report = await (kind === 'chain' ? chainReport : paymentReport)(stage, runs, say);
-      process.stdout.write(isJson ? `${JSON.stringify({ bench: kind, ...machine(), ...report.figures })}\n` : `${report.text}\n`);
+      print(await (kind === 'chain' ? chainReport : paymentReport)(stage, runs, say));
     } finally {
       await stage.close();
     }
@@ -91,6 +98,11 @@ async function paymentReport(stage: Stage, runs: number, say: (line: string) => 
   return { figures, text };
 }
 
+async function readersReport(folder: string, runs: number, say: (line: string) => void): Promise<Report> {
+  const figures = await measureReaders(folder, runs, say);
+  return { figures, text: describeReaders(figures.readers) };
+}
+
 function row(name: string, { medianMs, p99Ms, quartilesMs: [low, high], minMs, maxMs }: Summary): string {
   const [middle, tail, ...spread] = [medianMs, p99Ms, low, high, minMs, maxMs].map((ms) => ms.toFixed(2));
   return `  ${name.padEnd(40)} median ${middle ?? ''}, p99 ${tail ?? ''}, half of them ${spread.slice(0, 2).join(' to ')}, all ${spread.slice(2).join(' to ')}`;
@@ -101,7 +113,7 @@ async function run(kind: Kind, { runs = DEFAULT_RUNS[kind], json }: BenchOptions
     process.stderr.write(`bench: the card's money is enough for ${Math.floor(MAX_RUNS)} payments at each distance.\n`);
     return EXIT.usage;
   }
-  const preparation = await prepareMachine({ needs: ['browser', 'pcsc'], log: (line) => process.stderr.write(`${line}\n`) });
+  const preparation = await prepareMachine({ needs: kind === 'readers' ? ['browser', 'pcsc', 'usb'] : ['browser', 'pcsc'], log: (line) => process.stderr.write(`${line}\n`) });
   if (preparation.command !== null) {
     process.stderr.write(`Some packages are missing. Install them with:\n  ${preparation.command}\n`);
     return EXIT.usage;
