@@ -36,7 +36,10 @@ export const FINDINGS = {
   'host-version': { title: 'Reader program and extension of one version', fix: { any: 'Run `npx kessai-host install` from the version that the extension has.' } },
   'extension-allowed': {
     title: 'Extension allowed to call the reader program',
-    fix: { any: 'Run `npx kessai-host install --extension-id ID` with the id that the browser shows on its page of extensions.' },
+    fix: {
+      chromeos: 'Remove the Smart Card Connector, install it again, and allow this extension when it asks.',
+      any: 'Run `npx kessai-host install --extension-id ID` with the id that the browser shows on its page of extensions.',
+    },
   },
   'pcsc-service': {
     title: 'PC/SC service',
@@ -44,7 +47,7 @@ export const FINDINGS = {
       linux: 'Install and start it: on Debian and Ubuntu `sudo apt install pcscd`, on Fedora `sudo dnf install pcsc-lite pcsc-lite-ccid`; then `sudo systemctl enable --now pcscd.socket`.',
       windows: 'Connect the reader; if nothing changes, open services.msc and start "Smart Card".',
       macos: 'The service is part of macOS and starts with the first reader: connect the reader; if nothing changes, restart the computer.',
-      chromeos: 'Install the Smart Card Connector extension by Google.',
+      chromeos: "Install Google's Smart Card Connector from the Chrome Web Store. If it is installed, restart the browser.",
     },
   },
   'pcsc-reader': {

@@ -59,8 +59,8 @@ export class ConnectorCalls {
     port.onMessage.addListener((message) => this.#receive(message));
     port.onDisconnect.addListener(() => {
       const detail = lastError() ?? 'the Smart Card Connector closed the connection';
-      // One that never spoke is not installed, or did not let us in.
-      this.#end(new Failure(this.#heard ? 'reader/failed' : 'reader/no-service', { detail }));
+      // One that never spoke is not installed.
+      this.#end(new Failure(this.#heard ? 'reader/failed' : 'connector/missing', { detail }));
     });
     this.ping();
   }
@@ -71,8 +71,8 @@ export class ConnectorCalls {
   }
 
   /**
-   * One call. Fails with `reader/permission` (the person, or the administrator, does not let us use the Connector: it refuses already the
-   * first call), `reader/no-service`, `reader/failed`, and with the reason of the signal.
+   * One call. Fails with `connector/refused` (the person, or the administrator, does not let us use the Connector: it refuses already the
+   * first call), `connector/missing`, `reader/failed`, and with the reason of the signal.
    */
   call(functionName: string, functionArguments: readonly unknown[], limitMs: number, signal?: AbortSignal): Promise<CallOutcome> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
@@ -156,7 +156,7 @@ export class ConnectorCalls {
     }
     const waiting = this.#waiting.get(data.request_id);
     if ('error' in data) {
-      waiting?.reject(new Failure(this.#served ? 'reader/failed' : 'reader/permission', { detail: `the Smart Card Connector refuses: ${data.error.slice(0, 200)}` }));
+      waiting?.reject(new Failure(this.#served ? 'reader/failed' : 'connector/refused', { detail: `the Smart Card Connector refuses: ${data.error.slice(0, 200)}` }));
       return;
     }
     this.#served = true;

@@ -94,11 +94,11 @@ describe('the readers of the Smart Card Connector', () => {
   });
 
   test.each<[string, Answer, string]>([
-    ['is not allowed by the person', { error: 'Permission denied' }, 'reader/permission'],
+    ['is not allowed by the person', { error: 'Permission denied' }, 'connector/refused'],
     ['has no PC/SC service', [0x8010001d], 'reader/no-service'],
     ['has none, with a signed status', [0x8010001d | 0], 'reader/no-service'],
-    ['gives a context that is none', [0, 'context'], 'reader/failed'],
-    ['gives nothing', [0], 'reader/failed'],
+    ['gives a context that is none', [0, 'context'], 'connector/failed'],
+    ['gives nothing', [0], 'connector/failed'],
   ])('a Connector that %s is not opened', async (_, answer, code) => {
     const connector = new Connector();
     connector.instead.set('SCardEstablishContext', answer);
@@ -109,10 +109,10 @@ describe('the readers of the Smart Card Connector', () => {
   test('a Connector that is not installed is no service', async () => {
     const connector = new Connector();
     connector.instead.set('SCardEstablishContext', 'nothing');
-    const opening = expect(connector.open()).rejects.toMatchObject({ code: 'reader/no-service' });
+    const opening = expect(connector.open()).rejects.toMatchObject({ code: 'connector/missing' });
     connector.die();
     await opening;
-    await expect(openSmartCardConnector({ connect: () => { throw new TypeError('no such extension'); }, signal: never })).rejects.toMatchObject({ code: 'reader/no-service' });
+    await expect(openSmartCardConnector({ connect: () => { throw new TypeError('no such extension'); }, signal: never })).rejects.toMatchObject({ code: 'connector/missing' });
   });
 
   test('the person has two minutes to decide, and may leave before', async () => {
@@ -120,7 +120,7 @@ describe('the readers of the Smart Card Connector', () => {
     try {
       const connector = new Connector();
       connector.instead.set('SCardEstablishContext', 'nothing');
-      const opening = expect(connector.open()).rejects.toMatchObject({ code: 'reader/failed' });
+      const opening = expect(connector.open()).rejects.toMatchObject({ code: 'connector/failed' });
       await vi.advanceTimersByTimeAsync(120_000);
       await opening;
       const abort = new AbortController();
@@ -147,7 +147,7 @@ describe('the conversation with the Smart Card Connector', () => {
     connector.say({ type: 'pong', data: { channel_id: 7 } });
     expect(source.problem).toBeUndefined();
     connector.say({ type: 'pong', data: { channel_id: 8 } });
-    expect(source.problem).toMatchObject({ code: 'reader/failed' });
+    expect(source.problem).toMatchObject({ code: 'connector/failed' });
     expect(source.readers).toEqual([]);
   });
 
@@ -167,7 +167,7 @@ describe('the conversation with the Smart Card Connector', () => {
     const source = await connector.open();
     connector.say(message);
     expect(connector.disconnected).toBe(true);
-    expect(source.problem).toMatchObject({ code: 'reader/failed' });
+    expect(source.problem).toMatchObject({ code: 'connector/failed' });
     await expect(source.connect('Reader', never)).rejects.toMatchObject({ code: 'reader/failed' });
   });
 
@@ -176,7 +176,7 @@ describe('the conversation with the Smart Card Connector', () => {
       const connector = new Connector();
       const source = await connector.open();
       connector.say({ type, data });
-      expect(['reader/failed', undefined]).toContain(source.problem?.code);
+      expect(['connector/failed', undefined]).toContain(source.problem?.code);
       await source.close();
     }), { numRuns: 50 });
   });
@@ -250,7 +250,7 @@ describe('a card through the Smart Card Connector', () => {
     connector.die();
     await batch;
     await channel.close();
-    expect(source.problem).toMatchObject({ code: 'reader/failed' });
+    expect(source.problem).toMatchObject({ code: 'connector/failed' });
   });
 
   test('a card that is connected after the customer has left is given back', async () => {

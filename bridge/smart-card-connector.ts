@@ -44,7 +44,10 @@ export interface SmartCardConnectorOptions {
   readonly clock?: Clock;
 }
 
-/** Connects and learns the readers. Fails with `reader/no-service` (not installed, or no PC/SC there), `reader/permission` (we may not use it), `reader/failed`. */
+/**
+ * Connects and learns the readers. Fails with `connector/missing`, `connector/refused` (we may not use it), `connector/failed`, `reader/no-service` (it has no PC/SC).
+ * A conversation that ended is over: its source has no readers, and the problem `connector/failed`.
+ */
 export async function openSmartCardConnector({ connect, lastError = () => undefined, signal, clock = SYSTEM_CLOCK }: SmartCardConnectorOptions): Promise<ReaderSource> {
   const source = new ConnectorReaders(startPort(connect), lastError, clock);
   try {
@@ -52,7 +55,8 @@ export async function openSmartCardConnector({ connect, lastError = () => undefi
     return source;
   } catch (reason) {
     void source.close();
-    throw reason;
+    const failure = asFailure(reason);
+    throw failure.code === 'reader/failed' ? new Failure('connector/failed', { cause: failure }) : failure;
   }
 }
 
@@ -61,7 +65,7 @@ function startPort(connect: () => ConnectorPort): ConnectorPort {
     return connect();
   } catch (cause) {
     // connect throws for an extension that is not there, in some versions of the browser.
-    throw new Failure('reader/no-service', { cause });
+    throw new Failure('connector/missing', { cause });
   }
 }
 
@@ -80,7 +84,7 @@ class ConnectorReaders implements ReaderSource {
     this.#clock = clock;
     this.#calls = new ConnectorCalls(port, lastError, clock, (failure) => {
       this.#closed = true;
-      this.#update([], failure);
+      this.#update([], new Failure('connector/failed', { cause: failure }));
     });
   }
 
@@ -131,6 +135,7 @@ class ConnectorReaders implements ReaderSource {
         await this.#pause(PACE_MS);
         seen = await this.#look(watched);
       } catch (reason) {
+        if (this.#isClosed()) return;
         if (watched !== undefined) this.#calls.call('SCardReleaseContext', [watched], SERVICE_LIMIT_MS).catch(() => undefined);
         [watched, seen] = [undefined, []];
         this.#before = [];

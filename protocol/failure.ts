@@ -61,7 +61,7 @@ export const FAILURES = {
 
   'reader/none': { status: 503, text: 'No card reader was found. Connect your reader and try again.' },
   'reader/no-service': { status: 503, text: 'The computer\'s smart-card service is not running. Install or start it (on Debian: apt install pcscd), then try again.' },
-  'reader/in-use': { status: 409, text: 'Another program is using the card reader. Close it and try again.' },
+  'reader/in-use': { status: 409, text: 'Another program, or another window of this browser, is using the card reader. Close it and try again.' },
   'reader/failed': { status: 503, text: 'The card reader stopped working. Unplug it, plug it in again, and try again.' },
   'reader/permission': { status: 403, text: 'This computer does not let the browser use the reader. Open the extension\'s page about readers: it says how to allow it.' },
   'reader/driver': { status: 409, text: 'Another driver on this computer has taken the reader. Open the extension\'s page about readers: it says how to free it.' },
@@ -71,6 +71,10 @@ export const FAILURES = {
   'host/version': { status: 426, text: 'The reader program (native host) has another version than the extension. Install the version that came with the extension.' },
   'host/failed': { status: 503, text: 'The reader program (native host) stopped working. Close this window and start again.' },
   'host/malformed': { status: 400, text: 'The reader program (native host) and the extension did not understand each other. Install them again.' },
+
+  'connector/missing': { status: 503, text: 'Google\'s Smart Card Connector is not installed. Install it from the Chrome Web Store and try again.' },
+  'connector/refused': { status: 403, text: 'The Smart Card Connector does not let this extension use the readers. Remove it, install it again, allow this extension when it asks, and try again.' },
+  'connector/failed': { status: 503, text: 'The Smart Card Connector stopped working. Try again; if it happens again, restart the browser.' },
 
   'payment/aborted': { status: 409, text: 'The payment was stopped. Start it again from the shop.' },
   'payment/unknown': { status: 404, text: 'There is no such payment. Start again from the shop.' },

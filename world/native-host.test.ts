@@ -86,7 +86,7 @@ async function openDesk(on: VirtualReader): Promise<Desk> {
     return inTime(seen, () => `the reader to be ${state}; it is ${stateNow()} (${native.problem?.code ?? 'no problem'}), the host says "${host.log()}"`).finally(stop);
   };
   const leave = () => {
-    await native.close();
+    void native.close();
     return inTime(host.ended, () => `the host to end; it says "${host.log()}"`);
   };
   const desk: Desk = { host, native, name, stateNow, until, leave };

@@ -1,5 +1,6 @@
 /** The options page as elements: three steps with their states, then the settings. */
 import { asFailure, type FailureCode } from '#protocol/failure.ts';
+import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { failureText, t, type MessageKey } from '../language.ts';
 import type { ReaderView } from '../ports/card-watch.ts';
 import { READERS_PAGE } from '../manifest.ts';
@@ -129,8 +130,13 @@ function showReader(step: Step, view: ReaderView, retry: () => void): void {
   const names = readers.map(({ name }) => name).join(', ');
   // A card's problem is the card's step, not the reader's.
   if (starting) step.set('open', t('readerStarting'));
-  else if (problem === null || problem.startsWith('card/')) step.set('done', t('readerFound', names));
+  else if (problem === null || problem.startsWith('card/')) step.set('done', t('readerFound', names), ...readers.flatMap(brokenReader));
   else step.set('problem', failureText(problem), h('div', { class: 'field-row' }, code(problem), h('button', { type: 'button', class: 'secondary', 'data-testid': 'reader-retry', onclick: retry }, t('tryAgain'))));
+}
+
+/** One of several may not work: it is said beside those that do. */
+function brokenReader({ name, problem }: ReaderInfo): HTMLElement[] {
+  return problem === undefined || problem.startsWith('card/') ? [] : [h('p', { class: 'field-problem' }, `${name}: ${failureText(problem)} `, code(problem))];
 }
 
 function settingsPart({ settings, saveSettings }: OptionsParts): HTMLElement {

@@ -5,6 +5,8 @@ import { DEPLOYMENT, TRUST_ANCHORS } from '../built-in.ts';
 import { messageLanguage, t } from '../language.ts';
 import { openReaders } from '../ports/browser-readers.ts';
 import { createCardWatch, type CardWatch } from '../ports/card-watch.ts';
+import { whileLookedAt } from '../ports/looked-at.ts';
+import type { Readers } from '../ports/readers.ts';
 import { loadIdentity, saveIdentity } from '../store/identity-store.ts';
 import { createMemory } from '../store/settings.ts';
 import { startCardCheck } from './card-check.ts';
@@ -13,7 +15,8 @@ import { createOptionsView, type OptionsView } from './options-view.ts';
 async function start(): Promise<void> {
   const memory = createMemory(browser.storage.local, { speech: false, readBalance: DEPLOYMENT.readBalance });
   const [settings, readerName, identity] = await Promise.all([memory.settings(), memory.readerName(), loadIdentity()]);
-  const watch = createCardWatch(openReaders(), readerName);
+  const readers = openReaders();
+  const watch = createCardWatch(readers, readerName);
   const verifier = createCertificateVerifier({ anchors: TRUST_ANCHORS, now: null });
   const view = createOptionsView(document.body, {
     settings,
@@ -27,27 +30,27 @@ async function start(): Promise<void> {
     saveSettings: (changed) => memory.saveSettings(changed),
     retry: () => watch.retry(),
   });
-  watch.onView = (reader) => view.showReader(reader);
   view.showReader(watch.view);
   view.showCard({ kind: 'waiting' });
-  checkCardsWhileLookedAt(watch, view);
+  checkCardsWhileLookedAt(readers, watch, view);
   window.addEventListener('pagehide', () => watch.close());
 }
 
-/** Only in front: a payment window, or another program, needs the card as soon as it is. */
-function checkCardsWhileLookedAt(watch: CardWatch, view: OptionsView): void {
+/** Only in front: a payment window, or another program, needs reader and card as soon as it is. What was seen last stays on the page. */
+function checkCardsWhileLookedAt(readers: Readers, watch: CardWatch, view: OptionsView): void {
   let check: ReturnType<typeof startCardCheck> | undefined;
-  const attend = (): void => {
-    const isLookedAt = document.visibilityState === 'visible' && document.hasFocus();
-    if (isLookedAt) check ??= startCardCheck(watch, (state) => view.showCard(state));
-    else {
+  whileLookedAt((isLookedAt) => {
+    if (isLookedAt) {
+      watch.onView = (reader) => view.showReader(reader);
+      readers.attend(true);
+      check ??= startCardCheck(watch, (state) => view.showCard(state));
+    } else {
+      watch.onView = () => undefined;
       check?.stop();
       check = undefined;
+      readers.attend(false);
     }
-  };
-  for (const event of ['focus', 'blur']) window.addEventListener(event, attend);
-  document.addEventListener('visibilitychange', attend);
-  attend();
+  });
 }
 
 document.documentElement.lang = messageLanguage();

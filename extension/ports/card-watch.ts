@@ -142,7 +142,8 @@ class ReaderWatch implements CardWatch {
     const { list, problem } = this.#readers;
     if (problem !== null) return problem;
     if (this.#problem !== null) return this.#problem;
-    const relevant = this.#chosenReader() ?? (list.length === 1 ? list[0] : undefined);
+    // One of several that does not work is told where it stands in the list: a card on another is as good. Where none works, the first says why.
+    const relevant = this.#chosenReader() ?? (list.length === 1 || list.every(isUnusable) ? list[0] : undefined);
     if (relevant?.problem !== undefined) return relevant.problem;
     if (relevant?.state === 'mute') return 'card/silent';
     return relevant?.state === 'in-use' ? 'reader/in-use' : null;
@@ -159,6 +160,11 @@ class ReaderWatch implements CardWatch {
       signal.addEventListener('abort', () => resolve(), { once: true });
     });
   }
+}
+
+/** No card can be put there now: the reader itself is not ours. */
+function isUnusable({ state, problem }: ReaderInfo): boolean {
+  return state === 'in-use' || (problem !== undefined && !problem.startsWith('card/'));
 }
 
 function throwIfAborted(signal: AbortSignal): void {

@@ -1,6 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import type { NativeHost } from '#bridge/native/client.ts';
-import type { ReaderInfo } from '#bridge/reader-source.ts';
+import type { ReaderInfo, ReaderSource } from '#bridge/reader-source.ts';
 import { Failure, type FailureCode } from '#protocol/failure.ts';
 import { createCardWatch } from './card-watch.ts';
 import { createReaders } from './readers.ts';
@@ -9,12 +8,12 @@ import { createSource } from './source.fixture.ts';
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 const never = new AbortController().signal;
 const pasori = (state: ReaderInfo['state'], problem?: FailureCode): ReaderInfo => ({ name: 'PaSoRi', state, problem });
-const noHost = () => Promise.reject<NativeHost>(new Failure('host/missing'));
+const noHost = () => Promise.reject<ReaderSource>(new Failure('host/missing'));
 
 test('readers of both roads stand in one list, those that the browser drives first', async () => {
   const host = createSource([{ name: 'ACR1252', state: 'present' }]);
   const devices = createSource([pasori('empty')]);
-  const readers = createReaders(() => Promise.resolve(host.source), devices.source);
+  const readers = createReaders(() => Promise.resolve(host.source), () => devices.source);
   await settled();
   expect(readers.list.map(({ name }) => name)).toEqual(['PaSoRi', 'ACR1252']);
   expect((await readers.connect('ACR1252', never)).source).toBe(host.source);
@@ -23,7 +22,7 @@ test('readers of both roads stand in one list, those that the browser drives fir
 test('one name on two roads is told apart, and each opens its own', async () => {
   const host = createSource([pasori('present')]);
   const devices = createSource([pasori('present')]);
-  const readers = createReaders(() => Promise.resolve(host.source), devices.source);
+  const readers = createReaders(() => Promise.resolve(host.source), () => devices.source);
   await settled();
   expect(readers.list.map(({ name }) => name)).toEqual(['PaSoRi', 'PaSoRi (PC/SC)']);
   await readers.connect('PaSoRi (PC/SC)', never);
@@ -33,9 +32,9 @@ test('one name on two roads is told apart, and each opens its own', async () => 
 
 test('a missing host is no problem while the browser has a reader by itself, and is one again when that goes', async () => {
   const devices = createSource([pasori('empty')]);
-  const readers = createReaders(noHost, devices.source);
+  const readers = createReaders(noHost, () => devices.source);
   await settled();
-  expect(readers).toMatchObject({ problem: null, hostProblem: 'host/missing', starting: false });
+  expect(readers).toMatchObject({ problem: null, starting: false });
   devices.move([]);
   expect(readers.problem).toBe('host/missing');
 });
@@ -54,7 +53,7 @@ test('a host that answers nonsense is ended, and started again only when somebod
   await settled();
   await expect(readers.connect('ACR1252', never)).rejects.toMatchObject({ code: 'host/malformed' });
   expect(host.source.close).toHaveBeenCalledOnce();
-  expect(readers).toMatchObject({ problem: 'host/malformed', list: [], host: undefined });
+  expect(readers).toMatchObject({ problem: 'host/malformed', list: [] });
   readers.retry();
   await settled();
   expect(open).toHaveBeenCalledTimes(2);
@@ -64,7 +63,7 @@ test('a host that answers nonsense is ended, and started again only when somebod
 test('closed while the host starts: it is ended as soon as it runs', async () => {
   const host = createSource([]);
   const devices = createSource([]);
-  const readers = createReaders(() => Promise.resolve(host.source), devices.source);
+  const readers = createReaders(() => Promise.resolve(host.source), () => devices.source);
   readers.close();
   await settled();
   expect(host.source.close).toHaveBeenCalledOnce();
@@ -74,7 +73,7 @@ test('closed while the host starts: it is ended as soon as it runs', async () =>
 test('the card is opened where it is: on the reader of one road or of the other', async () => {
   const host = createSource([{ name: 'ACR1252', state: 'empty' }]);
   const devices = createSource([pasori('empty')]);
-  const watch = createCardWatch(createReaders(() => Promise.resolve(host.source), devices.source), null);
+  const watch = createCardWatch(createReaders(() => Promise.resolve(host.source), () => devices.source), null);
   await settled();
   const card = watch.awaitCard(never, () => undefined);
   devices.move([pasori('present')]);
@@ -82,7 +81,47 @@ test('the card is opened where it is: on the reader of one road or of the other'
 });
 
 test.each<[FailureCode]>([['reader/permission'], ['reader/driver'], ['reader/in-use'], ['card/several'], ['card/unsupported']])('what is wrong with the only reader (%s) is what the customer is told', async (code) => {
-  const watch = createCardWatch(createReaders(noHost, createSource([pasori('empty', code)]).source), null);
+  const watch = createCardWatch(createReaders(noHost, () => createSource([pasori('empty', code)]).source), null);
   await settled();
   expect(watch.view.problem).toBe(code);
+});
+
+test.each<[FailureCode]>([['host/failed'], ['connector/failed']])('a program that dies (%s) is started again only when somebody says so', async (code) => {
+  const program = createSource([{ name: 'ACR1252', state: 'empty' }]);
+  const open = vi.fn(() => Promise.resolve(program.source));
+  const readers = createReaders(open, undefined);
+  await settled();
+  program.move([], code);
+  expect(readers).toMatchObject({ problem: code, list: [] });
+  expect(open).toHaveBeenCalledOnce();
+  program.move([{ name: 'ACR1252', state: 'empty' }]);
+  readers.retry();
+  await settled();
+  expect(readers.list).toHaveLength(1);
+});
+
+test('without attention the browser holds no reader, and the program serves all the same', async () => {
+  const host = createSource([{ name: 'ACR1252', state: 'present' }]);
+  const devices = createSource([pasori('present')]);
+  const readers = createReaders(() => Promise.resolve(host.source), () => devices.source);
+  await settled();
+  readers.attend(false);
+  expect(devices.source.close).toHaveBeenCalledOnce();
+  expect(readers.list.map(({ name }) => name)).toEqual(['ACR1252']);
+  await expect(readers.connect('PaSoRi', never)).rejects.toMatchObject({ code: 'reader/none' });
+  readers.attend(true);
+  await settled();
+  expect(readers.list.map(({ name }) => name)).toEqual(['PaSoRi', 'ACR1252']);
+});
+
+test('of several readers one that does not work is told where it stands, and where none works the first says why', async () => {
+  const devices = createSource([pasori('empty', 'reader/permission'), { name: 'DynaFlex', state: 'empty' }]);
+  const watch = createCardWatch(createReaders(noHost, () => devices.source), null);
+  await settled();
+  expect(watch.view).toMatchObject({ problem: null, readers: [{ problem: 'reader/permission' }, { state: 'empty' }] });
+  watch.choose('PaSoRi');
+  expect(watch.view.problem).toBe('reader/permission');
+  watch.choose(null);
+  devices.move([pasori('empty', 'reader/permission'), { name: 'DynaFlex', state: 'in-use', problem: 'reader/in-use' }]);
+  expect(watch.view.problem).toBe('reader/permission');
 });

@@ -1,35 +1,40 @@
-/** All readers of this browser as one list: those that it drives by itself (WebUSB, WebHID) and the native host's; each road may be missing. */
+/** All readers of this browser as one list: those that it drives by itself (WebUSB, WebHID) and those of the reader program (PC/SC); each road may be missing. */
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
 import type { CardChannel } from '#bridge/card-channel.ts';
-import type { NativeHost } from '#bridge/native/client.ts';
 import type { ReaderInfo, ReaderSource } from '#bridge/reader-source.ts';
+import { createAttendedReaders, type AttendedReaders } from './attended-readers.ts';
 
-export type OpenHost = () => Promise<NativeHost>;
+/** Starts the reader program; fails with `host/…`, `connector/…`, `reader/…`. */
+export type OpenProgram = () => Promise<ReaderSource>;
 
 export interface Readers {
   readonly list: readonly ReaderInfo[];
   /** Why there is no reader at all; null while one is there. */
   readonly problem: FailureCode | null;
-  /** The native host is being started, and no other road has a reader. */
+  /** The reader program is being started, and no other road has a reader. */
   readonly starting: boolean;
-  /** The native host while it runs. */
-  readonly host: NativeHost | undefined;
-  /** Why the native host does not run, whatever else there is. */
-  readonly hostProblem: FailureCode | null;
   /** Called after each change of the above. */
   onChange: () => void;
   /** Opens the card on that reader; fails as ReaderSource.connect does. `source` tells when the card goes. */
   connect(readerName: string, signal: AbortSignal): Promise<{ readonly channel: CardChannel; readonly source: ReaderSource }>;
-  /** Starts the host again if it does not run. */
+  /** Whether the readers that the browser drives are to be held: while they are, no other page or program has them. They are from the beginning. */
+  attend(isAttended: boolean): void;
+  /** Starts the program again if it does not run. */
   retry(): void;
   close(): void;
 }
 
-/** Starts at once: the host needs time that the customer spends reading. `devices`: undefined where the browser has neither WebUSB nor WebHID. */
-export function createReaders(openHost: OpenHost, devices: ReaderSource | undefined): Readers {
-  const readers = new AllReaders(openHost, devices);
+/** Starts at once: the program needs time that the customer spends reading. `openDevices`: undefined where the browser has neither WebUSB nor WebHID. */
+export function createReaders(openProgram: OpenProgram, openDevices: (() => ReaderSource) | undefined): Readers {
+  const readers = new AllReaders(openProgram, openDevices === undefined ? undefined : createAttendedReaders(openDevices));
+  readers.attend(true);
   readers.retry();
   return readers;
+}
+
+/** Whether the reader program itself has ended, or never began: its source is over, and only another start helps. */
+export function isProgramFailure(code: FailureCode): boolean {
+  return code.startsWith('host/') || code.startsWith('connector/');
 }
 
 interface Place {
@@ -40,16 +45,18 @@ interface Place {
 }
 
 class AllReaders implements Readers {
-  readonly #openHost: OpenHost;
-  readonly #devices: ReaderSource | undefined;
-  host: NativeHost | undefined;
-  hostProblem: FailureCode | null = null;
-  #hostStarting = false;
+  readonly #openProgram: OpenProgram;
+  readonly #devices: AttendedReaders | undefined;
+  /** While it runs. */
+  #program: ReaderSource | undefined;
+  /** Why it does not run, whatever else there is. */
+  #programProblem: FailureCode | null = null;
+  #programStarting = false;
   #closed = false;
   onChange: () => void = () => undefined;
 
-  constructor(openHost: OpenHost, devices: ReaderSource | undefined) {
-    this.#openHost = openHost;
+  constructor(openProgram: OpenProgram, devices: AttendedReaders | undefined) {
+    this.#openProgram = openProgram;
     this.#devices = devices;
     devices?.onReaders(() => this.onChange());
   }
@@ -59,12 +66,12 @@ class AllReaders implements Readers {
   }
 
   get problem(): FailureCode | null {
-    if (this.#places().length > 0 || this.#hostStarting) return null;
-    return this.hostProblem ?? this.host?.problem?.code ?? 'reader/none';
+    if (this.#places().length > 0 || this.#programStarting) return null;
+    return this.#programProblem ?? this.#program?.problem?.code ?? 'reader/none';
   }
 
   get starting(): boolean {
-    return this.#hostStarting && this.#places().length === 0;
+    return this.#programStarting && this.#places().length === 0;
   }
 
   async connect(readerName: string, signal: AbortSignal): Promise<{ channel: CardChannel; source: ReaderSource }> {
@@ -75,57 +82,61 @@ class AllReaders implements Readers {
       return { channel: await source.connect(nameAtSource, signal), source };
     } catch (thrown) {
       const failure = asFailure(thrown);
-      // A host that answers nonsense is not asked again until somebody says so.
-      if (source === this.host && failure.code.startsWith('host/')) {
-        void this.host.close();
-        this.#hostEnded(failure.code);
-      }
+      // A program that answers nonsense is not asked again until somebody says so.
+      if (source === this.#program && isProgramFailure(failure.code)) this.#programEnded(failure.code);
       throw failure;
     }
   }
 
+  attend(isAttended: boolean): void {
+    this.#devices?.attend(isAttended);
+  }
+
   retry(): void {
-    if (this.#hostStarting || this.host !== undefined || this.#closed) return;
-    this.#hostStarting = true;
-    this.hostProblem = null;
-    this.#openHost().then(
-      (host) => this.#hostStarted(host),
-      (thrown: unknown) => this.#hostEnded(asFailure(thrown).code),
+    if (this.#programStarting || this.#program !== undefined || this.#closed) return;
+    this.#programStarting = true;
+    this.#programProblem = null;
+    this.#openProgram().then(
+      (program) => this.#programStarted(program),
+      (thrown: unknown) => this.#programEnded(asFailure(thrown).code),
     );
   }
 
   close(): void {
     this.#closed = true;
     this.onChange = () => undefined;
-    void this.host?.close();
+    void this.#program?.close();
     void this.#devices?.close();
   }
 
-  #hostStarted(host: NativeHost): void {
-    this.#hostStarting = false;
+  #programStarted(program: ReaderSource): void {
+    this.#programStarting = false;
     if (this.#closed) {
-      void host.close();
+      void program.close();
       return;
     }
-    this.host = host;
-    host.onReaders(() => {
-      if (host.problem?.code === 'host/failed') this.#hostEnded(host.problem.code);
+    this.#program = program;
+    const follow = (): void => {
+      const code = program.problem?.code;
+      if (code !== undefined && isProgramFailure(code)) this.#programEnded(code);
       else this.onChange();
-    });
+    };
+    program.onReaders(follow);
+    follow();
+  }
+
+  #programEnded(code: FailureCode): void {
+    this.#programStarting = false;
+    void this.#program?.close();
+    this.#program = undefined;
+    this.#programProblem = code;
     this.onChange();
   }
 
-  #hostEnded(code: FailureCode): void {
-    this.#hostStarting = false;
-    this.host = undefined;
-    this.hostProblem = code;
-    this.onChange();
-  }
-
-  /** A reader that the browser drives comes first: it was paired by hand. The same name at the host gets a tail. */
+  /** A reader that the browser drives comes first: it was paired by hand. The same name at the program gets a tail. */
   #places(): Place[] {
     const places: Place[] = [];
-    for (const source of [this.#devices, this.host]) {
+    for (const source of [this.#devices, this.#program]) {
       for (const info of source?.readers ?? []) {
         const isTaken = places.some((place) => place.info.name === info.name);
         if (source !== undefined) places.push({ info: isTaken ? { ...info, name: `${info.name} (PC/SC)` } : info, source, nameAtSource: info.name });

@@ -7,7 +7,7 @@ import { Failure, type FailureCode } from '#protocol/failure.ts';
 
 export function createSource(readers: readonly ReaderInfo[]) {
   const callbacks = new Set<(readers: readonly ReaderInfo[]) => void>();
-  const connect = vi.fn((readerName: string): Promise<CardChannel> => Promise.resolve({ readerName, transmit: () => Promise.resolve([]), close: () => Promise.resolve() }));
+  const connect = vi.fn<NativeHost['connect']>((readerName): Promise<CardChannel> => Promise.resolve({ readerName, transmit: () => Promise.resolve([]), close: () => Promise.resolve() }));
   const source = {
     version: '0.1.0',
     platform: 'linux',

@@ -1,5 +1,6 @@
 /** The reader program and the doctor's findings as elements; what is in order stands behind a disclosure. */
 import type { FindingState } from '#bridge/doctor-findings.ts';
+import { SMART_CARD_CONNECTOR_ID } from '#bridge/smart-card-connector.ts';
 import { failureText, formatCount, t, type MessageKey } from '../language.ts';
 import { h } from '../screens/dom.ts';
 import { exclamation, question, tick } from '../screens/pictures.ts';
@@ -7,19 +8,21 @@ import { fixKey, isProgramDispensable, titleKey, type PageFinding, type ProgramS
 import type { ReadersPageState } from './page-state.ts';
 import { programOnlyTitles } from './reader-rows.ts';
 import type { ReadersPage } from './readers-page.ts';
-import type { System } from './readers-page-ports.ts';
+import type { System } from '../ports/system.ts';
 import { seenText } from './report.ts';
 
 export const INSTALL_COMMAND = 'npx kessai-host install';
+const CONNECTOR_STORE = `https://chromewebstore.google.com/detail/${SMART_CARD_CONNECTOR_ID}`;
 
-export function programPart({ program, rows, copied }: ReadersPageState, acts: Pick<ReadersPage, 'lookAgain' | 'copyCommand'>): HTMLElement {
+export function programPart(page: ReadersPageState, acts: Pick<ReadersPage, 'lookAgain' | 'copyCommand'>): HTMLElement {
+  const { program, rows, environment } = page;
   const isWell = program.kind === 'running';
   const state = isWell ? 'done' : program.kind === 'starting' || isProgramDispensable(rows) ? 'open' : 'problem';
   return h(
     'section',
     { class: 'part', 'aria-labelledby': 'program-title' },
     h('h2', { id: 'program-title' }, t('programTitle')),
-    h('p', { class: 'part-words' }, t('programText', programOnlyTitles().join(', '))),
+    h('p', { class: 'part-words' }, t(environment.system === 'chromeos' ? 'connectorText' : 'programText', programOnlyTitles().join(', '))),
     h(
       'div',
       { class: 'setup' },
@@ -31,7 +34,7 @@ export function programPart({ program, rows, copied }: ReadersPageState, acts: P
           'div',
           { class: 'setup-body' },
           h('p', { class: 'program-words', 'data-testid': 'program-words' }, programWords(program)),
-          program.kind === 'failed' ? installPart(program.code, copied, acts) : null,
+          program.kind === 'failed' ? (environment.system === 'chromeos' ? connectorPart(program.code, acts) : installPart(program.code, page, acts)) : null,
         ),
       ),
     ),
@@ -40,10 +43,11 @@ export function programPart({ program, rows, copied }: ReadersPageState, acts: P
 
 function programWords(program: ProgramState): string {
   if (program.kind === 'starting') return t('programStarting');
-  return program.kind === 'failed' ? failureText(program.code) : t('seenProgram', program.version);
+  if (program.kind === 'failed') return failureText(program.code);
+  return program.version === null ? t('seenConnector') : t('seenProgram', program.version);
 }
 
-function installPart(code: string, copied: ReadersPageState['copied'], acts: Pick<ReadersPage, 'lookAgain' | 'copyCommand'>): HTMLElement {
+function installPart(code: string, { copied, copyRefused }: ReadersPageState, acts: Pick<ReadersPage, 'lookAgain' | 'copyCommand'>): HTMLElement {
   return h(
     'div',
     { class: 'install' },
@@ -52,14 +56,40 @@ function installPart(code: string, copied: ReadersPageState['copied'], acts: Pic
     h(
       'div',
       { class: 'field-row row-buttons' },
-      h('button', { type: 'button', class: 'secondary', 'data-testid': 'look-again', 'data-place': 'look-again', onclick: () => void acts.lookAgain() }, t('lookAgain')),
+      lookAgainButton(acts),
       h('button', { type: 'button', class: 'quiet', 'data-testid': 'copy-command', 'data-place': 'copy-command', onclick: () => void acts.copyCommand(INSTALL_COMMAND) }, t(copied === 'command' ? 'copied' : 'copyCommand')),
     ),
-    h('p', { class: 'code' }, `${t('codeLabel')} `, h('span', { 'data-testid': 'failure-code' }, code)),
+    copyRefused?.what === 'command' ? copyRefusedPart() : null,
+    codePart(code),
   );
 }
 
-export function doctorPart({ findings, environment, copied }: ReadersPageState, acts: Pick<ReadersPage, 'copyReport'>): HTMLElement {
+/** On ChromeOS nothing is typed: the Connector comes from the store. */
+function connectorPart(code: string, acts: Pick<ReadersPage, 'lookAgain'>): HTMLElement {
+  const isMissing = code === 'connector/missing';
+  return h(
+    'div',
+    { class: 'install' },
+    isMissing ? h('p', {}, t('connectorInstallText')) : null,
+    isMissing ? h('p', {}, h('a', { class: 'link', href: CONNECTOR_STORE, target: '_blank', rel: 'noreferrer', 'data-testid': 'connector-store', 'data-place': 'connector-store' }, t('connectorStore'))) : null,
+    h('div', { class: 'field-row row-buttons' }, lookAgainButton(acts)),
+    codePart(code),
+  );
+}
+
+function lookAgainButton(acts: Pick<ReadersPage, 'lookAgain'>): HTMLElement {
+  return h('button', { type: 'button', class: 'secondary', 'data-testid': 'look-again', 'data-place': 'look-again', onclick: () => void acts.lookAgain() }, t('lookAgain'));
+}
+
+function codePart(code: string): HTMLElement {
+  return h('p', { class: 'code' }, `${t('codeLabel')} `, h('span', { 'data-testid': 'failure-code' }, code));
+}
+
+function copyRefusedPart(): HTMLElement {
+  return h('p', { class: 'problem', 'data-testid': 'copy-refused' }, t('copyRefused'));
+}
+
+export function doctorPart({ findings, environment, copied, copyRefused }: ReadersPageState, acts: Pick<ReadersPage, 'copyReport'>): HTMLElement {
   const wanting = findings.filter(({ state }) => state !== 'ok');
   const inOrder = findings.filter(({ state }) => state === 'ok');
   const list = (chosen: readonly PageFinding[], testId: string): HTMLElement => h('ul', { class: 'findings', 'data-testid': testId }, ...chosen.map((finding) => findingItem(finding, environment.system)));
@@ -81,8 +111,14 @@ export function doctorPart({ findings, environment, copied }: ReadersPageState, 
         h('button', { type: 'button', class: 'secondary', 'data-testid': 'copy-report', 'data-place': 'copy-report', onclick: () => void acts.copyReport() }, t(copied === 'report' ? 'copied' : 'copyReport')),
         h('p', { class: 'toggle-text report-words' }, t('reportText')),
       ),
+      ...(copyRefused?.what === 'report' ? [copyRefusedPart(), reportField(copyRefused.text)] : []),
     ),
   );
+}
+
+/** To be selected by hand: it has the focus of a field, and takes no input. */
+function reportField(text: string): HTMLElement {
+  return h('textarea', { class: 'report-field', readonly: true, rows: text.split('\n').length, 'aria-label': t('reportTitle'), 'data-testid': 'report-field', 'data-place': 'report-field' }, text);
 }
 
 const STATES: Record<FindingState, readonly [name: MessageKey, picture: () => SVGSVGElement]> = {

@@ -1,10 +1,9 @@
 /** Which system and browser this is, as far as it decides what a reader needs here. */
-import type { Environment, System } from './readers-page-ports.ts';
+import { systemOf, type SystemFacts } from '../ports/system.ts';
+import type { Environment } from './readers-page-ports.ts';
 
 /** The part of `navigator` that tells; userAgentData exists in Chromium only. */
-export interface NavigatorFacts {
-  readonly userAgent: string;
-  readonly platform: string;
+export interface NavigatorFacts extends SystemFacts {
   readonly userAgentData?: { readonly platform: string; readonly brands: readonly { readonly brand: string; readonly version: string }[] } | undefined;
   readonly usb?: unknown;
   readonly hid?: unknown;
@@ -12,19 +11,11 @@ export interface NavigatorFacts {
 
 export function environmentOf(facts: NavigatorFacts, version: string): Environment {
   return {
-    system: parseSystem(facts.userAgentData?.platform ?? facts.platform),
+    system: systemOf(facts),
     browser: browserName(facts),
     roads: { webusb: facts.usb !== undefined, webhid: facts.hid !== undefined },
     version,
   };
-}
-
-/** `userAgentData.platform` ("Windows", "macOS", "Linux", "Chrome OS") or the older `navigator.platform` ("Win32", "MacIntel", "Linux x86_64"). */
-export function parseSystem(platform: string): System {
-  if (/^win/i.test(platform)) return 'windows';
-  if (/^mac/i.test(platform)) return 'macos';
-  if (/^(chrome|chromium) ?os|^cros/i.test(platform)) return 'chromeos';
-  return /^linux/i.test(platform) ? 'linux' : 'other';
 }
 
 function browserName({ userAgent, userAgentData }: NavigatorFacts): string {

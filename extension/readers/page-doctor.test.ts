@@ -65,3 +65,16 @@ test('a fix is the system\'s own where there is one, else everybody\'s, else non
   expect(fixKey('port100', 'windows')).toBeUndefined();
   expect(fixKey('pcsc-service', 'other')).toBeUndefined();
 });
+
+test.each<[ProgramState, string]>([
+  [{ ...running, version: null, platform: 'chromeos' }, 'pcsc-service ok'],
+  [{ ...running, version: null, platform: 'chromeos', problem: 'reader/no-service' }, 'pcsc-service problem'],
+  [{ kind: 'failed', code: 'connector/missing' }, 'pcsc-service problem'],
+  [{ kind: 'failed', code: 'connector/failed' }, 'pcsc-service problem'],
+  [{ kind: 'failed', code: 'connector/refused' }, 'extension-allowed problem'],
+])('on ChromeOS the Smart Card Connector is the service: %o', (program, finding) => {
+  const examined = examine({ environment: { ...chromium, system: 'chromeos' }, program, rows: [] });
+  expect(brief(examined)).toContain(finding);
+  expect(examined.map(({ id }) => id).filter((id) => id.startsWith('host-'))).toEqual([]);
+  for (const { id } of examined.filter(({ state }) => state === 'problem')) expect(fixKey(id, 'chromeos')).toMatch(/_chromeos$/);
+});

@@ -4,11 +4,12 @@ import type { OperatingSystem } from '#bridge/reader-registry.ts';
 import type { FailureCode } from '#protocol/failure.ts';
 import { failureKey, type MessageKey } from '../language.ts';
 import type { ReaderRow } from './reader-rows.ts';
-import type { DeviceRoad, Environment, System } from './readers-page-ports.ts';
+import type { DeviceRoad, Environment } from './readers-page-ports.ts';
+import type { System } from '../ports/system.ts';
 
 export type ProgramState =
   | { readonly kind: 'starting' }
-  | { readonly kind: 'running'; readonly version: string; readonly platform: string; readonly problem: FailureCode | null; readonly findings: readonly Finding[] }
+  | { readonly kind: 'running'; readonly version: string | null; readonly platform: string; readonly problem: FailureCode | null; readonly findings: readonly Finding[] }
   | { readonly kind: 'failed'; readonly code: FailureCode };
 
 /** What only a page can find, beside the table that command line and page share. */
@@ -51,15 +52,22 @@ function programFindings(program: ProgramState, isDispensable: boolean): PageFin
   const finding = (id: FindingId, state: FindingState, key: MessageKey, ...values: string[]): PageFinding => ({ id, state, about: null, seen: { key, values } });
   if (program.kind === 'starting') return [];
   if (program.kind === 'running') {
+    const service = program.problem === null ? [] : [finding('pcsc-service', 'problem', failureKey(program.problem))];
+    // The Connector is the service itself, and nothing of ours runs beside it.
+    if (program.version === null) return service.length > 0 ? service : [finding('pcsc-service', 'ok', 'seenConnector')];
     const answers = finding('host-answers', 'ok', 'seenProgram', program.version);
     const told: PageFinding[] = program.findings.filter(({ id }) => id !== 'host-answers').map(({ id, state, about, seen }) => ({ id, state, about: about ?? null, seen }));
-    const isTold = told.some(({ id }) => id === 'pcsc-service');
-    return [answers, ...told, ...(isTold || program.problem === null ? [] : [finding('pcsc-service', 'problem', failureKey(program.problem))])];
+    return [answers, ...told, ...(told.some(({ id }) => id === 'pcsc-service') ? [] : service)];
   }
   const state = isDispensable ? 'unknown' : 'problem';
   if (program.code === 'host/missing') return [finding('host-registered', state, 'seenNoProgram')];
-  if (program.code === 'host/version') return [finding('host-version', state, failureKey(program.code))];
-  return [finding('host-answers', state, failureKey(program.code))];
+  return [finding(failedFinding(program.code), state, failureKey(program.code))];
+}
+
+function failedFinding(code: FailureCode): FindingId {
+  if (code === 'host/version') return 'host-version';
+  if (code === 'connector/refused') return 'extension-allowed';
+  return code.startsWith('host/') ? 'host-answers' : 'pcsc-service';
 }
 
 /** Only what is wrong: the rows themselves say what is merely worth knowing. */

@@ -23,4 +23,6 @@ export interface ReadersPageState {
   readonly refused: { readonly kind: DeviceReaderKind; readonly code: FailureCode } | null;
   /** What was copied last, so that its button can say so. */
   readonly copied: 'report' | 'command' | null;
+  /** What the browser did not let us copy: it is shown, for a hand to copy. */
+  readonly copyRefused: { readonly what: 'report' | 'command'; readonly text: string } | null;
 }

@@ -4,7 +4,8 @@ import { KNOWN_READERS, type DeviceReaderKind, type KnownReader, type KnownTroub
 import type { ReaderInfo } from '#bridge/reader-source.ts';
 import type { FailureCode } from '#protocol/failure.ts';
 import { roadOf } from './pairing.ts';
-import type { DeviceRoad, PairedReader, System } from './readers-page-ports.ts';
+import type { DeviceRoad, PairedReader } from './readers-page-ports.ts';
+import type { System } from '../ports/system.ts';
 
 export type RowState =
   /** Works; no card, or a card, lies on it. */

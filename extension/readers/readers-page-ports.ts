@@ -1,9 +1,9 @@
 /** What the pairing page needs from the browser: plain shapes, so that its logic is tested without one. */
-import type { Finding } from '#bridge/doctor-findings.ts';
-import type { DeviceReaderKind, OperatingSystem } from '#bridge/reader-registry.ts';
-import type { ReaderSource } from '#bridge/reader-source.ts';
+import type { DeviceReaderKind } from '#bridge/reader-registry.ts';
+import type { AttendedReaders } from '../ports/attended-readers.ts';
+import type { ReaderProgram } from '../ports/reader-program.ts';
+import type { System } from '../ports/system.ts';
 
-export type System = OperatingSystem | 'other';
 export type DeviceRoad = 'webusb' | 'webhid';
 
 export interface Environment {
@@ -40,22 +40,14 @@ export interface Pairing {
   onChange(callback: () => void): () => void;
 }
 
-/** The reader program as the page uses it. */
-export interface ReaderProgram extends ReaderSource {
-  readonly version: string;
-  readonly platform: string;
-  /** What the program's own doctor finds. */
-  diagnose(): Promise<readonly Finding[]>;
-}
-
 export interface ReadersPagePorts {
   readonly environment: Environment;
   readonly pairing: Pairing;
-  /** Starts the reader program; fails with `host/…`. */
+  /** Starts the reader program; fails with `host/…`, `connector/…`. */
   openProgram(): Promise<ReaderProgram>;
-  /** The paired readers, driven by this page; opened while it is looked at, since the readers are then this page's alone. Null: no road. */
+  /** The paired readers, driven by this page; attended to while it is looked at, since the readers are then this page's alone. Null: no road. */
   readonly devices: {
-    open(): ReaderSource;
+    readonly readers: AttendedReaders;
     /** A reader was paired or forgotten: what is open looks for its readers anew. */
     lookAgain(): void;
   } | null;

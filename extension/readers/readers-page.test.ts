@@ -4,7 +4,9 @@ import type { ReaderInfo, ReaderSource } from '#bridge/reader-source.ts';
 import { Failure, type FailureCode } from '#protocol/failure.ts';
 import type { ReadersPageState } from './page-state.ts';
 import { openReadersPage } from './readers-page.ts';
-import type { PairedReader, ReaderProgram, ReadersPagePorts } from './readers-page-ports.ts';
+import { createAttendedReaders } from '../ports/attended-readers.ts';
+import type { ReaderProgram } from '../ports/reader-program.ts';
+import type { PairedReader, ReadersPagePorts } from './readers-page-ports.ts';
 
 vi.mock('webextension-polyfill', async () => (await import('../messages.fixture.ts')).polyfillWith('en'));
 
@@ -35,8 +37,9 @@ function createSource(readers: readonly ReaderInfo[]) {
 function createPage({ findings = [] as readonly Finding[] } = {}) {
   const program = createSource([{ name: ACS, state: 'empty' }]);
   const diagnose = vi.fn<ReaderProgram['diagnose']>(() => Promise.resolve(findings));
-  const host: ReaderProgram = Object.assign(program.source, { version: '0.1.0', platform: 'linux', diagnose });
+  const host: ReaderProgram = { source: program.source, version: '0.1.0', platform: 'linux', diagnose };
   const devices = createSource([]);
+  const openDevices = vi.fn(() => devices.source);
   const paired: PairedReader[] = [];
   let plugged: () => void = () => undefined;
   const ports = {
@@ -51,13 +54,13 @@ function createPage({ findings = [] as readonly Finding[] } = {}) {
       },
     },
     openProgram: vi.fn<ReadersPagePorts['openProgram']>(() => Promise.resolve(host)),
-    devices: { open: vi.fn(() => devices.source), lookAgain: vi.fn() },
+    devices: { readers: createAttendedReaders(openDevices), lookAgain: vi.fn() },
     copy: vi.fn<ReadersPagePorts['copy']>(() => Promise.resolve()),
     now: () => 0,
   } satisfies ReadersPagePorts;
   const states: ReadersPageState[] = [];
   const open = () => openReadersPage(ports, (state) => states.push(state));
-  return { ports, open, diagnose, program, devices, paired, states, plug: () => plugged() };
+  return { ports, open, diagnose, program, devices, openDevices, paired, states, plug: () => plugged() };
 }
 
 test('it starts the program, shows its readers, and then what its doctor found', async () => {
@@ -130,14 +133,14 @@ test('a refusal of the browser is told at its family until the next try', async 
 });
 
 test('paired readers are driven only while the page is looked at, and matched with their rows', async () => {
-  const { open, ports, devices, paired } = createPage();
+  const { open, openDevices, devices, paired } = createPage();
   paired.push(pasori);
   const page = open();
   await settled();
-  expect(ports.devices.open).not.toHaveBeenCalled();
+  expect(openDevices).not.toHaveBeenCalled();
   page.attend(true);
   page.attend(true);
-  expect(ports.devices.open).toHaveBeenCalledOnce();
+  expect(openDevices).toHaveBeenCalledOnce();
   devices.move([{ name: 'SONY RC-S300', state: 'empty', problem: 'reader/permission' }]);
   await settled();
   expect(page.state.rows[0]).toMatchObject({ state: 'blocked', problem: 'reader/permission', advice: ['device-access'] });
@@ -196,6 +199,28 @@ test('the report and the command are copied, and the page says so', async () => 
   await page.copyReport();
   expect(page.state.copied).toBe('report');
   expect(ports.copy.mock.calls.map(([text]) => text.split('\n')[0])).toEqual(['npx kessai-host install', 'Kessai reader report']);
+});
+
+test('a browser that refuses to copy is told, and the text is shown until the next copy', async () => {
+  const { open, ports } = createPage();
+  const complaint = vi.spyOn(console, 'error').mockReturnValue();
+  const page = open();
+  ports.copy.mockRejectedValueOnce(new DOMException('no', 'NotAllowedError'));
+  await page.copyReport();
+  expect(page.state).toMatchObject({ copied: null, copyRefused: { what: 'report', text: expect.stringContaining('Kessai reader report') as string } });
+  await page.copyReport();
+  expect(page.state).toMatchObject({ copied: 'report', copyRefused: null });
+  complaint.mockRestore();
+});
+
+test('a Smart Card Connector that stops is told as such', async () => {
+  const { open, ports, program } = createPage();
+  ports.openProgram.mockResolvedValueOnce({ source: program.source, version: null, platform: 'chromeos', diagnose: () => Promise.resolve([]) });
+  const page = open();
+  await settled();
+  expect(page.state.program).toMatchObject({ kind: 'running', version: null });
+  program.move([], 'connector/failed');
+  expect(page.state.program).toEqual({ kind: 'failed', code: 'connector/failed' });
 });
 
 test('closing gives everything back, also a program that starts afterwards', async () => {

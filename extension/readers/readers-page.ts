@@ -1,12 +1,13 @@
 /** The pairing page's logic: follows readers, program and pairing, tries a reader on demand, and hands every change on as one state. */
 import type { DeviceReaderKind } from '#bridge/reader-registry.ts';
-import type { ReaderSource } from '#bridge/reader-source.ts';
 import { asFailure, Failure, type FailureCode } from '#protocol/failure.ts';
+import type { ReaderProgram } from '../ports/reader-program.ts';
+import { isProgramFailure } from '../ports/readers.ts';
 import { tryCard } from './card-trial.ts';
 import { examine, type ProgramState } from './page-doctor.ts';
 import type { ReadersPageState, Trial } from './page-state.ts';
 import { addableFamilies, readerRows } from './reader-rows.ts';
-import type { PairedReader, ReaderProgram, ReadersPagePorts } from './readers-page-ports.ts';
+import type { PairedReader, ReadersPagePorts } from './readers-page-ports.ts';
 import { reportText } from './report.ts';
 
 export interface ReadersPage {
@@ -38,14 +39,13 @@ class Page implements ReadersPage {
   readonly #stopPairing: () => void;
   #paired: readonly PairedReader[] = [];
   #program: ReaderProgram | undefined;
-  #devices: ReaderSource | undefined;
-  #isLookedAt = false;
   #closed = false;
   #programState: ProgramState = { kind: 'starting' };
   #trial: Trial | null = null;
   #trialStop: AbortController | undefined;
   #refused: ReadersPageState['refused'] = null;
   #copied: ReadersPageState['copied'] = null;
+  #copyRefused: ReadersPageState['copyRefused'] = null;
   state: ReadersPageState;
 
   constructor(ports: ReadersPagePorts, show: (state: ReadersPageState) => void) {
@@ -53,6 +53,8 @@ class Page implements ReadersPage {
     this.#show = show;
     this.state = this.#present();
     this.#stopPairing = ports.pairing.onChange(() => void this.#listPaired());
+    // A driver that has begun has also given its reader a name.
+    ports.devices?.readers.onReaders(() => void this.#listPaired());
   }
 
   begin(): void {
@@ -84,7 +86,7 @@ class Page implements ReadersPage {
   async startTrial(rowId: string): Promise<void> {
     this.stopTrial();
     const row = this.state.rows.find(({ id }) => id === rowId);
-    const source = row?.road === 'native' ? this.#program : this.#devices;
+    const source = row?.road === 'native' ? this.#program?.source : this.#ports.devices?.readers;
     if (row === undefined || row.sourceName === null || source === undefined) return;
     const stop = (this.#trialStop = new AbortController());
     const about = { rowId, readerName: row.name };
@@ -114,12 +116,9 @@ class Page implements ReadersPage {
   }
 
   attend(isLookedAt: boolean): void {
-    if (this.#isLookedAt === isLookedAt) return;
-    this.#isLookedAt = isLookedAt;
     // What was found stays on the screen; only what is still waiting for a card ends.
     if (!isLookedAt && (this.#trial?.step === 'waiting' || this.#trial?.step === 'running')) this.stopTrial();
-    if (isLookedAt) this.#openDevices();
-    else this.#closeDevices();
+    this.#ports.devices?.readers.attend(isLookedAt);
     this.#changed();
   }
 
@@ -135,13 +134,19 @@ class Page implements ReadersPage {
     this.#closed = true;
     this.#stopPairing();
     this.#trialStop?.abort(new Failure('payment/aborted'));
-    this.#closeDevices();
-    void this.#program?.close();
+    void this.#ports.devices?.readers.close();
+    void this.#program?.source.close();
   }
 
   async #copy(what: NonNullable<ReadersPageState['copied']>, text: string): Promise<void> {
-    await this.#ports.copy(text);
-    this.#copied = what;
+    [this.#copied, this.#copyRefused] = [null, null];
+    try {
+      await this.#ports.copy(text);
+      this.#copied = what;
+    } catch (thrown) {
+      console.error('nothing was copied', thrown);
+      this.#copyRefused = { what, text };
+    }
     this.#changed();
   }
 
@@ -152,26 +157,15 @@ class Page implements ReadersPage {
     this.#changed();
   }
 
-  #openDevices(): void {
-    this.#devices = this.#ports.devices?.open();
-    // A driver that has begun has also given its reader a name.
-    this.#devices?.onReaders(() => void this.#listPaired());
-  }
-
-  #closeDevices(): void {
-    void this.#devices?.close();
-    this.#devices = undefined;
-  }
-
   async #startProgram(): Promise<void> {
-    void this.#program?.close();
+    void this.#program?.source.close();
     this.#program = undefined;
     this.#programState = { kind: 'starting' };
     this.#changed();
     try {
       const program = await this.#ports.openProgram();
       if (this.#closed) {
-        void program.close();
+        void program.source.close();
         return;
       }
       this.#program = program;
@@ -184,10 +178,10 @@ class Page implements ReadersPage {
   }
 
   #follow(program: ReaderProgram): void {
-    const { version, platform } = program;
+    const { source, version, platform } = program;
     const update = (): void => {
-      const problem = program.problem?.code ?? null;
-      if (problem?.startsWith('host/') === true) {
+      const problem = source.problem?.code ?? null;
+      if (problem !== null && isProgramFailure(problem)) {
         this.#program = undefined;
         this.#programState = { kind: 'failed', code: problem };
       } else {
@@ -196,7 +190,7 @@ class Page implements ReadersPage {
       }
       this.#changed();
     };
-    program.onReaders(update);
+    source.onReaders(update);
     update();
   }
 
@@ -213,7 +207,7 @@ class Page implements ReadersPage {
 
   #present(): ReadersPageState {
     const { environment } = this.#ports;
-    const rows = readerRows({ system: environment.system, paired: this.#paired, devices: this.#devices?.readers ?? [], program: this.#program?.readers ?? [] });
+    const rows = readerRows({ system: environment.system, paired: this.#paired, devices: this.#ports.devices?.readers.readers ?? [], program: this.#program?.source.readers ?? [] });
     const program = this.#programState;
     return {
       environment,
@@ -224,6 +218,7 @@ class Page implements ReadersPage {
       trial: this.#trial,
       refused: this.#refused,
       copied: this.#copied,
+      copyRefused: this.#copyRefused,
     };
   }
 

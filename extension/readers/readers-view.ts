@@ -181,8 +181,9 @@ function helpPart({ families, environment }: ReadersPageState): HTMLElement | nu
 }
 
 /** What has changed without the focus moving, said aloud once. */
-function announcement({ trial, copied, refused }: ReadersPageState): string {
+function announcement({ trial, copied, copyRefused, refused }: ReadersPageState): string {
   if (refused !== null) return t(problemKey(refused.code));
+  if (copyRefused !== null) return t('copyRefused');
   if (trial !== null) return trialWords(trial);
   return copied === null ? '' : t('copied');
 }

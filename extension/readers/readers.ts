@@ -5,12 +5,14 @@ import { createHidBus } from '#bridge/webhid/hid-bus.ts';
 import { createUsbBus } from '#bridge/webusb/usb-bus.ts';
 import { DEPLOYMENT } from '../built-in.ts';
 import { messageLanguage, t } from '../language.ts';
-import { connectNativeHost } from '../ports/native.ts';
+import { createAttendedReaders } from '../ports/attended-readers.ts';
+import { whileLookedAt } from '../ports/looked-at.ts';
+import { connectReaderProgram } from '../ports/reader-program.ts';
 import { environmentOf } from './environment.ts';
 import { createFollowedBuses } from './followed-buses.ts';
 import { createPairedMemory } from './paired-memory.ts';
 import { createPairing } from './pairing.ts';
-import { openReadersPage, type ReadersPage } from './readers-page.ts';
+import { openReadersPage } from './readers-page.ts';
 import { createReadersView } from './readers-view.ts';
 
 function start(): void {
@@ -31,22 +33,15 @@ function start(): void {
     {
       environment: environmentOf(navigator, DEPLOYMENT.version),
       pairing: createPairing({ usb, hid, memory: createPairedMemory(browser.storage.local), driverNameOf: (device) => followed.nameOf(device) }),
-      openProgram: connectNativeHost,
-      devices: buses.length === 0 ? null : { open: () => openDeviceReaders(buses), lookAgain: () => followed.lookAgain() },
+      openProgram: () => connectReaderProgram(),
+      devices: buses.length === 0 ? null : { readers: createAttendedReaders(() => openDeviceReaders(buses)), lookAgain: () => followed.lookAgain() },
       copy: (text) => navigator.clipboard.writeText(text),
       now: () => performance.now(),
     },
     (state) => view.show(state),
   );
-  attendWhileLookedAt(page);
+  whileLookedAt((isLookedAt) => page.attend(isLookedAt));
   window.addEventListener('pagehide', () => page.close());
-}
-
-function attendWhileLookedAt(page: ReadersPage): void {
-  const attend = (): void => page.attend(document.visibilityState === 'visible' && document.hasFocus());
-  for (const event of ['focus', 'blur']) window.addEventListener(event, attend);
-  document.addEventListener('visibilitychange', attend);
-  attend();
 }
 
 document.documentElement.lang = messageLanguage();

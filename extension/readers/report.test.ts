@@ -23,6 +23,7 @@ const state: ReadersPageState = {
   trial: { rowId: 'x', readerName: 'OMNIKEY 5022 (KN5022012345) 00 00', step: 'done', result: { card: 'payment', uid: '7-byte', ending: 'E5F6', medianMs: 1.25, rounds: 9 } },
   refused: null,
   copied: null,
+  copyRefused: null,
 };
 
 test('the report is plain text with everything that support asks for', () => {
@@ -31,7 +32,7 @@ extension: 0.1.0
 browser: Chromium 156
 system: linux
 WebUSB: yes, WebHID: no
-native host: 0.1.0 (linux)
+reader program: 0.1.0 (linux)
 
 readers: 2
 - Sony PaSoRi RC-S300 (FeliCa Port/PaSoRi 4.0) | rc-s300 | webusb | blocked | reader/permission
@@ -55,5 +56,5 @@ test('no card number and no serial number leaves the page', () => {
 });
 
 test('a program that does not run is told with its code', () => {
-  expect(reportText({ ...state, program: { kind: 'failed', code: 'host/missing' }, trial: null })).toContain('native host: host/missing (The reader program');
+  expect(reportText({ ...state, program: { kind: 'failed', code: 'host/missing' }, trial: null })).toContain('reader program: host/missing (The reader program');
 });

@@ -12,7 +12,7 @@ export function reportText({ environment, program, rows, findings, trial }: Read
     `browser: ${environment.browser}`,
     `system: ${environment.system}`,
     `WebUSB: ${yes(environment.roads.webusb)}, WebHID: ${yes(environment.roads.webhid)}`,
-    `native host: ${programText(program)}`,
+    `reader program: ${programText(program)}`,
     '',
     `readers: ${rows.length}`,
     ...rows.map(({ name, kind, road, state, problem }) => `- ${withoutSerial(name)} | ${kind} | ${road} | ${state}${problem === null ? '' : ` | ${problem}`}`),
@@ -31,7 +31,7 @@ export function seenText({ seen }: PageFinding): string {
 function programText(program: ProgramState): string {
   if (program.kind === 'starting') return 'starting';
   if (program.kind === 'failed') return `${program.code} (${failureText(program.code)})`;
-  return `${program.version} (${program.platform})${program.problem === null ? '' : ` ${program.problem}`}`;
+  return `${program.version ?? 'Smart Card Connector'} (${program.platform})${program.problem === null ? '' : ` ${program.problem}`}`;
 }
 
 function trialText(trial: Trial): string {

@@ -1,5 +1,6 @@
 /** Waiting for the card, working with it, and the balance before the debit (ST8 to ST17). */
 import type { ReaderInfo } from '#bridge/reader-source.ts';
+import type { FailureCode } from '#protocol/failure.ts';
 import { failureText, formatAmount, formatCount, t, type MessageKey } from '../language.ts';
 import type { ReaderView } from '../ports/card-watch.ts';
 import { h } from './dom.ts';
@@ -54,9 +55,13 @@ export function readerPart({ reader, choose, setUpReader }: WaitingForCard): (HT
 }
 
 /** Problems that waiting or trying again does not end. */
-function needsSetUp({ problem }: ReaderView): boolean {
-  if (problem === null || problem === 'reader/in-use' || problem === 'reader/refused-command') return false;
-  return problem.startsWith('reader/') || problem.startsWith('host/');
+function needsSetUp({ problem, readers }: ReaderView): boolean {
+  return [problem, ...readers.map((reader) => reader.problem)].some((code) => code !== null && code !== undefined && isSetUpProblem(code));
+}
+
+function isSetUpProblem(code: FailureCode): boolean {
+  if (code === 'reader/in-use' || code === 'reader/refused-command') return false;
+  return code.startsWith('reader/') || code.startsWith('host/') || code.startsWith('connector/');
 }
 
 const READER_STATES: Record<ReaderInfo['state'], MessageKey> = { empty: 'readerEmpty', present: 'readerPresent', 'in-use': 'readerInUse', mute: 'readerMute' };

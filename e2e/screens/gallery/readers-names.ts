@@ -10,6 +10,7 @@ export const READERS_NAMES = [
   'readers-testing',
   'readers-tested',
   'readers-test-failed',
+  'readers-chromeos',
   'readers-firefox',
   'readers-firefox-bare',
 ] as const;

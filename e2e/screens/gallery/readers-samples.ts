@@ -9,6 +9,7 @@ import type { ReadersName } from './readers-names.ts';
 
 const chromium: Environment = { system: 'linux', browser: 'Chromium 156', roads: { webusb: true, webhid: true }, version: '0.1.0' };
 const windows: Environment = { ...chromium, system: 'windows' };
+const chromeos: Environment = { ...chromium, system: 'chromeos' };
 const firefox: Environment = { ...chromium, browser: 'Firefox 153', roads: { webusb: false, webhid: false } };
 
 const pasori: PairedReader = { id: 'device-1', kind: 'rc-s300', name: 'Sony PaSoRi RC-S300 (FeliCa Port/PaSoRi 4.0)', driverName: 'SONY RC-S300', isConnected: true, isKept: false };
@@ -23,7 +24,7 @@ const found: readonly Finding[] = [
   { id: 'pn533', state: 'problem', seen: 'The kernel has loaded pn533_usb.' },
 ];
 const running = (findings: readonly Finding[] = []): ProgramState => ({ kind: 'running', version: '0.1.0', platform: 'linux', problem: null, findings });
-const failed = (code: 'host/missing' | 'host/version'): ProgramState => ({ kind: 'failed', code });
+const failed = (code: 'host/missing' | 'host/version' | 'connector/missing'): ProgramState => ({ kind: 'failed', code });
 
 interface Sample {
   readonly environment?: Environment;
@@ -34,11 +35,12 @@ interface Sample {
   readonly trial?: Trial;
   readonly refused?: ReadersPageState['refused'];
   readonly copied?: ReadersPageState['copied'];
+  readonly copyRefused?: ReadersPageState['copyRefused'];
 }
 
-function stateOf({ environment = chromium, program = failed('host/missing'), paired = [], devices = [], pcsc = [], trial, refused = null, copied = null }: Sample): ReadersPageState {
+function stateOf({ environment = chromium, program = failed('host/missing'), paired = [], devices = [], pcsc = [], trial, refused = null, copied = null, copyRefused = null }: Sample): ReadersPageState {
   const rows = readerRows({ system: environment.system, paired, devices, program: pcsc });
-  return { environment, program, rows, families: addableFamilies(environment.system, environment.roads), findings: examine({ environment, program, rows }), trial: trial ?? null, refused, copied };
+  return { environment, program, rows, families: addableFamilies(environment.system, environment.roads), findings: examine({ environment, program, rows }), trial: trial ?? null, refused, copied, copyRefused };
 }
 
 const onPasori = { rowId: pasori.id, readerName: pasori.name } as const;
@@ -56,6 +58,7 @@ export function createReadersSamples(): Record<ReadersName, ReadersPageState> {
     'readers-testing': stateOf({ paired: [pasori], devices: [pasoriLive('empty')], trial: { ...onPasori, step: 'waiting' } }),
     'readers-tested': stateOf({ paired: [pasori], devices: [pasoriLive('present')], trial: { ...onPasori, step: 'done', result: { card: 'payment', uid: '7-byte', ending: 'E5F6', medianMs: 8.42, rounds: 9 } } }),
     'readers-test-failed': stateOf({ paired: [pasori], devices: [pasoriLive('present')], trial: { ...onPasori, step: 'failed', code: 'card/unsupported' } }),
+    'readers-chromeos': stateOf({ environment: chromeos, program: failed('connector/missing'), copyRefused: { what: 'report', text: 'Kessai reader report\nextension: 0.1.0\nbrowser: Chromium 156\nsystem: chromeos\n' } }),
     'readers-firefox': stateOf({ environment: firefox, program: running(), pcsc: [{ name: 'ACS ACR122U PICC Interface 00 00', state: 'mute' }] }),
     'readers-firefox-bare': stateOf({ environment: firefox }),
   };
