@@ -30,13 +30,23 @@ test('one name on two roads is told apart, and each opens its own', async () => 
   expect(devices.connect).not.toHaveBeenCalled();
 });
 
-test('a missing host is no problem while the browser has a reader by itself, and is one again when that goes', async () => {
-  const devices = createSource([pasori('empty')]);
+test('a missing host is no problem while the browser has a reader by itself, and when that goes, it is the reader that is missing', async () => {
+  const devices = createSource([]);
   const readers = createReaders(noHost, () => devices.source);
   await settled();
-  expect(readers).toMatchObject({ problem: null, starting: false });
+  expect(readers).toMatchObject({ problem: 'host/missing', starting: false });
+  devices.move([pasori('empty')]);
+  expect(readers.problem).toBeNull();
   devices.move([]);
-  expect(readers.problem).toBe('host/missing');
+  expect(readers.problem).toBe('reader/none');
+});
+
+test('whoever has paired a reader is asked for the reader, not for a program; another problem of the program is told', async () => {
+  const isPaired = () => Promise.resolve(true);
+  const without = createReaders(noHost, () => createSource([]).source, isPaired);
+  const old = createReaders(() => Promise.reject<ReaderSource>(new Failure('host/version')), () => createSource([]).source, isPaired);
+  await settled();
+  expect([without.problem, old.problem]).toEqual(['reader/none', 'host/version']);
 });
 
 test('while the host starts nothing is missing yet', async () => {

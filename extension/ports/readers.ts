@@ -24,11 +24,15 @@ export interface Readers {
   close(): void;
 }
 
-/** Starts at once: the program needs time that the customer spends reading. `openDevices`: undefined where the browser has neither WebUSB nor WebHID. */
-export function createReaders(openProgram: OpenProgram, openDevices: (() => ReaderSource) | undefined): Readers {
+/**
+ * Starts at once: the program needs time that the customer spends reading. `openDevices`: undefined where the browser has neither WebUSB nor WebHID.
+ * `isAnyPaired`: whether a reader was paired with this browser, wherever it is now.
+ */
+export function createReaders(openProgram: OpenProgram, openDevices: (() => ReaderSource) | undefined, isAnyPaired: () => Promise<boolean> = () => Promise.resolve(false)): Readers {
   const readers = new AllReaders(openProgram, openDevices === undefined ? undefined : createAttendedReaders(openDevices));
   readers.attend(true);
   readers.retry();
+  void isAnyPaired().then((isPaired) => isPaired && readers.expectDevice());
   return readers;
 }
 
@@ -36,6 +40,8 @@ export function createReaders(openProgram: OpenProgram, openDevices: (() => Read
 export function isProgramFailure(code: FailureCode): boolean {
   return code.startsWith('host/') || code.startsWith('connector/');
 }
+
+const MISSING: readonly FailureCode[] = ['host/missing', 'connector/missing'];
 
 interface Place {
   readonly info: ReaderInfo;
@@ -52,13 +58,15 @@ class AllReaders implements Readers {
   /** Why it does not run, whatever else there is. */
   #programProblem: FailureCode | null = null;
   #programStarting = false;
+  /** A reader was paired, or has been here: who pays with it needs no program. */
+  #expectsDevice = false;
   #closed = false;
   onChange: () => void = () => undefined;
 
   constructor(openProgram: OpenProgram, devices: AttendedReaders | undefined) {
     this.#openProgram = openProgram;
     this.#devices = devices;
-    devices?.onReaders(() => this.onChange());
+    devices?.onReaders((list) => (list.length > 0 ? this.expectDevice() : this.onChange()));
   }
 
   get list(): readonly ReaderInfo[] {
@@ -67,7 +75,8 @@ class AllReaders implements Readers {
 
   get problem(): FailureCode | null {
     if (this.#places().length > 0 || this.#programStarting) return null;
-    return this.#programProblem ?? this.#program?.problem?.code ?? 'reader/none';
+    const code = this.#programProblem ?? this.#program?.problem?.code ?? 'reader/none';
+    return this.#expectsDevice && MISSING.includes(code) ? 'reader/none' : code;
   }
 
   get starting(): boolean {
@@ -90,6 +99,12 @@ class AllReaders implements Readers {
 
   attend(isAttended: boolean): void {
     this.#devices?.attend(isAttended);
+  }
+
+  /** Without readers, it is they that are missing, and not the program. */
+  expectDevice(): void {
+    this.#expectsDevice = true;
+    this.onChange();
   }
 
   retry(): void {
