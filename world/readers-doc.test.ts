@@ -56,7 +56,7 @@ describe('the page about readers', () => {
   });
 
   test('names only failures that there are', () => {
-    const named = [...text.matchAll(/`((?:card|reader|host)\/[a-z-]+)`/g)].map(([, failure = '']) => failure);
+    const named = [...text.matchAll(/`((?:card|reader|host|connector)\/[a-z-]+)`/g)].map(([, failure = '']) => failure);
     expect(named.length).toBeGreaterThan(2);
     expect(named.filter((failure) => !isFailureCode(failure))).toEqual([]);
   });
