@@ -144,12 +144,24 @@ describe('the end of recovery', () => {
     await expect(storm.transceive(parseHex('9060000000'), 1000)).rejects.toThrow('card/silent');
   });
 
-  test('the limit cuts a wait that is longer than what is left', async () => {
+  test('a card at work when the time is over is silent, and is not called too early', async () => {
     const slow = parseAts(parseHex('0320E0'));
-    const { outcome, waits } = await run([[COMMAND, 'F201'], ['F201', 'timeout'], ['B2', 'timeout']], undefined, 300, slow);
-    expect(outcome).toBe('card/removed');
+    const { outcome, waits } = await run([[COMMAND, 'F201'], ['F201', 'timeout']], undefined, 300, slow);
+    expect(outcome).toBe('card/silent');
     expect(waits[1]).toBe(299);
-    expect(waits[2]).toBeLessThan(105);
+  });
+
+  test('heard in an earlier block of the same command, it is silent as well', async () => {
+    const slow = parseAts(parseHex('0320E0'));
+    expect((await run([[COMMAND, '12AF'], ['A3', 'timeout']], undefined, 300, slow)).outcome).toBe('card/silent');
+  });
+
+  test('a card that was not heard at all is asked for once more when the limit has cut the wait', async () => {
+    const slow = parseAts(parseHex('0320E0'));
+    const { outcome, waits } = await run([[COMMAND, 'timeout'], ['B2', 'timeout']], undefined, 300, slow);
+    expect(outcome).toBe('card/removed');
+    expect(waits[0]).toBe(300);
+    expect(waits[1]).toBeLessThan(105);
   });
 
   test('no time, no block', async () => expect((await run([], undefined, 0)).outcome).toBe('card/silent'));

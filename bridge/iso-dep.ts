@@ -85,6 +85,8 @@ interface Turn {
 interface Allowance {
   readonly deadline: number;
   extensions: number;
+  /** The card has sent something in this command: it is there. */
+  isHeard: boolean;
 }
 
 class IsoDepCard implements IsoDep {
@@ -106,7 +108,7 @@ class IsoDepCard implements IsoDep {
   async transceive(command: Bytes, limitMs: number): Promise<Bytes> {
     if (this.#isLost) throw new Failure('card/removed', { detail: 'lost in an earlier command' });
     try {
-      const allowance: Allowance = { deadline: this.#now() + limitMs, extensions: MAX_EXTENSIONS };
+      const allowance: Allowance = { deadline: this.#now() + limitMs, extensions: MAX_EXTENSIONS, isHeard: false };
       return await this.#receive(await this.#send(command, allowance), allowance);
     } catch (reason) {
       this.#isLost = true;
@@ -159,18 +161,22 @@ class IsoDepCard implements IsoDep {
   async #take({ block, recovery, expects }: Turn, allowance: Allowance): Promise<Block> {
     let outgoing = block;
     let waitMs = this.#frameWaitMs;
-    let isHeard = false;
+    let hasAskedForTime = false;
     for (let recoveries = 0; ; ) {
       const leftMs = allowance.deadline - this.#now();
       if (leftMs <= 0) throw new Failure('card/silent', { detail: 'no time left' });
-      const answer = await this.#exchange(outgoing, Math.min(waitMs + FRAME_WAIT_TOLERANCE_MS, leftMs));
+      const wantedMs = waitMs + FRAME_WAIT_TOLERANCE_MS;
+      const answer = await this.#exchange(outgoing, Math.min(wantedMs, leftMs));
       waitMs = this.#frameWaitMs;
+      if (typeof answer !== 'string') allowance.isHeard = true;
+      // The card still had time (7.2): to call it now would be too early, and its silence would not say that it is gone.
+      else if (answer === 'timeout' && wantedMs > leftMs && allowance.isHeard) throw new Failure('card/silent', { detail: 'at work when the time was over' });
       const received = typeof answer === 'string' ? answer : parseBlock(answer);
       if (typeof received !== 'string') {
         if (received.kind === 'extension') {
           outgoing = this.#grant(received.multiplier, allowance);
           waitMs = Math.min(received.multiplier * this.#frameWaitMs, MAX_FRAME_WAIT_MS);
-          isHeard = true;
+          hasAskedForTime = true;
           continue;
         }
         if (received.kind === expects && received.number === this.#number) {
@@ -180,7 +186,7 @@ class IsoDepCard implements IsoDep {
       }
       // Rule 6: asked by R(NAK), the card says that it has not had our block. Never believed of one that it asked more time for:
       // a card does not look at the number of a block that comes in (rule D), so sending it again would carry it out again.
-      const isMissed = outgoing === recovery && outgoing !== block && !isHeard && typeof received !== 'string' && received.kind === 'ack' && received.number !== this.#number;
+      const isMissed = outgoing === recovery && outgoing !== block && !hasAskedForTime && typeof received !== 'string' && received.kind === 'ack' && received.number !== this.#number;
       if (recoveries++ === MAX_RECOVERIES || this.#now() >= allowance.deadline) throw await this.#giveUp(isMissed ? 'garbled' : received);
       outgoing = isMissed ? block : recovery;
     }
