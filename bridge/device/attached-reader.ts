@@ -46,6 +46,7 @@ export class AttachedReader {
 
   /** A channel to the card that lies there; fails with `card/absent`, `reader/in-use`, or with what is wrong with the reader. */
   lend(transmitLimitMs: number): Promise<DeviceChannel> {
+    if (this.#detached) return Promise.reject(new Failure('reader/failed', { detail: 'the reader is being given back' }));
     if (this.state !== 'present') return Promise.reject(new Failure(this.problem ?? 'card/absent'));
     if (this.#loan !== undefined || this.#channel !== undefined) return Promise.reject(new Failure('reader/in-use', { detail: 'another part of this page has the card' }));
     return new Promise((resolve, reject) => {
@@ -58,6 +59,7 @@ export class AttachedReader {
   detach(): Promise<void> {
     this.#detached = true;
     this.#channel?.cutOff('broken');
+    this.#refuseLoan('reader/failed');
     this.#wake();
     // What the driver waits for ends now, not at its own time limit.
     void this.#driver.close();

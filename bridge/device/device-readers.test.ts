@@ -175,6 +175,22 @@ test('unplugged in the middle of a command: it fails with what came before, and 
   expect(driver.commands).toHaveLength(2);
 });
 
+test('unplugged while the last card is let go of: whoever waits for the next one is told', async () => {
+  const driver = new ScriptedDriver();
+  const { bus, unplug } = createBus(driver);
+  const source = open(bus);
+  await untilReaders(source, reader('Reader', 'present'));
+  let letGo = (): void => undefined;
+  driver.releasing = new Promise((resolve) => (letGo = resolve));
+  await (await source.connect('Reader', never)).close();
+  await vi.waitFor(() => expect(driver.calls).toContain('release'));
+  const waiting = expect(source.connect('Reader', never)).rejects.toMatchObject({ code: 'reader/failed' });
+  unplug(driver);
+  await waiting;
+  letGo();
+  await untilReaders(source);
+});
+
 test('a source that is closed in the middle of a command gives the reader back', async () => {
   const driver = new ScriptedDriver();
   const source = open(createBus(driver).bus);

@@ -15,6 +15,8 @@ export class ScriptedDriver implements ReaderDriver {
   findFailure: FailureCode | undefined;
   presenceFailure: FailureCode | undefined;
   unplugged = false;
+  /** A release takes until this is settled. */
+  releasing: Promise<void> = Promise.resolve();
   #running = 0;
   #breakOff: (failure: Failure) => void = () => undefined;
 
@@ -53,7 +55,7 @@ export class ScriptedDriver implements ReaderDriver {
         }),
       release: () => {
         this.calls.push('release');
-        return Promise.resolve();
+        return this.releasing;
       },
     };
   }
