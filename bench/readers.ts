@@ -15,7 +15,7 @@ import { difference, NO_TRANSFERS, sum, type UsbTally } from './readers-usb.ts';
 
 /** The roads take turns, so that a machine that gets slower or faster does so for all. */
 const BLOCKS = 4;
-const PAYMENTS_PER_BLOCK = 2;
+const PAYMENTS_PER_BLOCK = 5;
 /** At the head of each block. */
 const WARM_UP = 10;
 /** The SPC of a payment has four commands. */
@@ -34,7 +34,7 @@ export interface ReadersReport {
   readonly readers: readonly ReaderFigures[];
 }
 
-/** `runs` commands over each reader, alone and again in batches of four; and eight payments. `folder` is this run's alone. */
+/** `runs` commands over each reader, alone and again in batches of four; and twenty payments. `folder` is this run's alone. */
 export async function measureReaders(folder: string, runs: number, log: (line: string) => void): Promise<ReadersReport> {
   const world = await createInProcessWorld();
   const customers = new Map<RoadKind, InProcessCustomer>();
