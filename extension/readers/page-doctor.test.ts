@@ -49,7 +49,8 @@ test('a program that is being started is no finding', () => {
   expect(brief(examine({ environment: chromium, program: { kind: 'starting' }, rows: [] }))).toEqual(['web-usb ok', 'web-hid ok']);
 });
 
-test('a reader with a problem is a finding with its name', () => {
+test('a reader with a problem is a finding with its name, before a program that is missing', () => {
+  expect(brief(examine({ environment: chromium, program: { kind: 'failed', code: 'host/missing' }, rows: rows('reader/permission') })).slice(0, 2)).toEqual(['device-access problem', 'host-registered problem']);
   expect(examine({ environment: chromium, program: running, rows: rows('reader/permission') })[0]).toEqual({ id: 'device-access', state: 'problem', about: 'RC-S300', seen: { key: 'seenNoPermission', values: [] } });
 });
 

@@ -30,9 +30,9 @@ export interface Examined {
   readonly rows: readonly ReaderRow[];
 }
 
-/** Worst first, so that what needs doing stands on top. */
+/** Worst first, so that what needs doing stands on top; of equals, what is wrong with a reader that is here before what another reader would need. */
 export function examine({ environment, program, rows }: Examined): PageFinding[] {
-  const findings = [...roadFindings(environment), ...programFindings(program, isProgramDispensable(rows)), ...rows.flatMap(rowFindings)];
+  const findings = [...rows.flatMap(rowFindings), ...roadFindings(environment), ...programFindings(program, isProgramDispensable(rows))];
   const rank: Record<FindingState, number> = { problem: 0, unknown: 1, ok: 2 };
   return findings.map((finding, at) => ({ finding, at })).sort((one, other) => rank[one.finding.state] - rank[other.finding.state] || one.at - other.at).map(({ finding }) => finding);
 }
