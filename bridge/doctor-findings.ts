@@ -26,7 +26,7 @@ export const FINDINGS = {
   'host-registered': { title: 'Reader program registered', fix: { any: 'Run `npx kessai-host install`. Readers over WebUSB and WebHID work without it.' } },
   'host-foreign': {
     title: 'Registration by another installation',
-    fix: { any: 'The registration names a program that `npx kessai-host install` did not write. If it is an old copy, remove that file yourself and install again.' },
+    fix: { any: 'The registration names a program that `npx kessai-host install` did not write. If it is an old copy, run `npx kessai-host install --replace`.' },
   },
   'host-launcher': { title: 'Reader program in its place', fix: { any: 'Run `npx kessai-host install` again: it puts back what is missing.' } },
   'host-answers': {

@@ -57,7 +57,7 @@ export const KNOWN_READERS: readonly KnownReader[] = [
     title: 'MagTek DynaFlex, DynaProx',
     vendorId: 0x0801,
     productIds: [0x2020, 0x2023, 0x2024],
-    troubles: { linux: ['udev-rule'], windows: ['pass-through-locked'], macos: ['pass-through-locked'] },
+    troubles: { linux: ['udev-rule', 'pass-through-locked'], windows: ['pass-through-locked'], macos: ['pass-through-locked'] },
   },
   {
     kind: 'vivotech',

@@ -12,7 +12,7 @@ import type { UsbPipe } from './usb-pipe.ts';
 import { createRadioCard, createUsbReader, type Radio } from './usb-reader.ts';
 
 /** `system`: on Linux a reader that cannot be claimed is in the hands of the kernel's driver port100; elsewhere another program's. */
-export function createRcS380(device: UsbDevice, clock: Clock = SYSTEM_CLOCK, system: OperatingSystem = 'linux'): ReaderDriver {
+export function createRcS380(device: UsbDevice, clock: Clock = SYSTEM_CLOCK, system: OperatingSystem | 'other' = 'linux'): ReaderDriver {
   const product = device.productName ? ` (${device.productName})` : '';
   return createUsbReader({
     device,

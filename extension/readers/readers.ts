@@ -18,8 +18,9 @@ import { createReadersView } from './readers-view.ts';
 function start(): void {
   // Typed as always there; Firefox has neither.
   const { usb, hid } = navigator as Partial<Pick<Navigator, 'usb' | 'hid'>>;
+  const environment = environmentOf(navigator, DEPLOYMENT.version);
   const followed = createFollowedBuses();
-  const buses = [...(usb === undefined ? [] : [followed.follow(createUsbBus(usb))]), ...(hid === undefined ? [] : [followed.follow(createHidBus(hid))])];
+  const buses = [...(usb === undefined ? [] : [followed.follow(createUsbBus(usb, environment.system))]), ...(hid === undefined ? [] : [followed.follow(createHidBus(hid))])];
   const view = createReadersView(document.body, {
     pair: (kind) => page.pair(kind),
     forget: (rowId) => page.forget(rowId),
@@ -31,7 +32,7 @@ function start(): void {
   });
   const page = openReadersPage(
     {
-      environment: environmentOf(navigator, DEPLOYMENT.version),
+      environment,
       pairing: createPairing({ usb, hid, memory: createPairedMemory(browser.storage.local), driverNameOf: (device) => followed.nameOf(device) }),
       openProgram: () => connectReaderProgram(),
       devices: buses.length === 0 ? null : { readers: createAttendedReaders(() => openDeviceReaders(buses)), lookAgain: () => followed.lookAgain() },
