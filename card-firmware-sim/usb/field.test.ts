@@ -262,3 +262,18 @@ describe('the field', () => {
     expect(application.resets).toBe(1);
   });
 });
+
+it('a chip that was at work when its field went away carries out nothing after what it is told later', async () => {
+  const { field, card, application } = await activated({ realTime: true });
+  card.workMs = 30;
+  const cut = field.exchange(wholeFrame(withCrc(parseHex('020101'))), 5);
+  card.workMs = 0;
+  await cut;
+  field.turnOff();
+  field.turnOn();
+  await selectCard(field);
+  await requestAts(field, 8, 0);
+  await block(field, '020202');
+  await card.idle();
+  expect(application.commands.map(encodeHex)).toEqual(['0101', '0202']);
+});

@@ -26,8 +26,6 @@ export interface PiccIsoDepOptions {
   readonly patienceMs: number;
   /** So many S(WTX) come before the answer, however quick the application is; read at each command. */
   readonly wtxStorm: () => number;
-  /** Added to the time of each command. */
-  readonly workMs: () => number;
   readonly wait: (ms: number) => Promise<void>;
 }
 
@@ -94,14 +92,8 @@ export class PiccIsoDep {
     const command = this.#command;
     this.#command = new Uint8Array();
     this.#stormLeft = this.#options.wtxStorm();
-    this.#work = this.#carryOut(command);
+    this.#work = this.#options.process(command);
     return this.#awaitWork(this.#options.patienceMs);
-  }
-
-  async #carryOut(command: Bytes): Promise<Outcome> {
-    const workMs = this.#options.workMs();
-    if (workMs > 0) await this.#options.wait(workMs);
-    return this.#options.process(command);
   }
 
   #onAck(number: number): PiccReaction {

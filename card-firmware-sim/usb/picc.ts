@@ -190,13 +190,21 @@ export class Picc {
   #openProtocol(fsd: number, cid: number): PiccIsoDep {
     const { fsci, fwi } = parseAts(this.#ats);
     return new PiccIsoDep({
-      process: (command) => this.#enqueue(() => this.application.process(command)),
+      process: (command) => this.#process(command),
       fsd, fsc: frameSize(fsci), cid,
       wtxm: this.#options.wtxm ?? 1,
       patienceMs: frameWaitingTimeMs(fwi) * (this.#options.wtxShare ?? 0.5),
       wtxStorm: () => this.wtxStorm,
-      workMs: () => this.workMs,
       wait: this.#wait,
+    });
+  }
+
+  /** In its turn, however long it takes: a chip that has lost its field finishes nothing after what it is told later. */
+  #process(command: Bytes): Promise<Bytes | 'mute' | 'tear'> {
+    const { workMs } = this;
+    return this.#enqueue(async () => {
+      if (workMs > 0) await this.#wait(workMs);
+      return this.application.process(command);
     });
   }
 
