@@ -99,8 +99,13 @@ class InMemoryHidDevice implements HidDevice {
     const hasIds = this.#hasIds;
     for (;;) {
       const packet = await this.#device.transferIn(this.#endpoints.in, this.#endpoints.packetBytes, signal);
+      // As usbhid of Linux does: the halt is cleared, and what it cost is lost.
+      if (packet === STALL) {
+        this.#device.clearHalt(this.#endpoints.in | 0x80);
+        continue;
+      }
       // A read that was called off has no bytes.
-      if (packet === STALL || packet === UNPLUGGED || packet.length === 0) return;
+      if (packet === UNPLUGGED || packet.length === 0) return;
       const data = concatBytes(hasIds ? packet.subarray(1) : packet);
       const event = { reportId: hasIds ? (packet[0] ?? 0) : 0, data: new DataView(data.buffer) };
       for (const listener of [...this.#listeners]) listener(event);
