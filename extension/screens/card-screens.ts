@@ -46,10 +46,12 @@ export function cardInvitation(reader: ReaderView): string {
 /** What stands in the way, and the readers with their states; several can be chosen from. */
 export function readerPart({ reader, choose, setUpReader }: WaitingForCard): (HTMLElement | null)[] {
   const { readers, chosen, problem } = reader;
+  const setUp = needsSetUp(reader) ? button('secondary', { testId: 'set-up-reader', label: t('setUpReader'), act: setUpReader }) : null;
   return [
     problem === null ? null : h('p', { class: 'problem', 'data-testid': 'reader-problem', 'data-code': problem }, failureText(problem)),
-    readers.length === 0 ? null : h('ul', { class: 'readers', 'data-testid': 'readers' }, ...readers.map((info) => readerRow(info, readers.length > 1, chosen, choose))),
-    needsSetUp(reader) ? button('secondary', { testId: 'set-up-reader', label: t('setUpReader'), act: setUpReader }) : null,
+    problem === null ? null : setUp,
+    readers.length === 0 ? null : h('ul', { class: 'readers', 'data-testid': 'readers' }, ...readers.map((info) => readerRow(info, reader, choose))),
+    problem === null ? setUp : null,
     chosen === null || readers.length < 2 ? null : button('quiet', { testId: 'any-reader', label: t('anyReader'), act: () => choose(null) }),
   ];
 }
@@ -66,12 +68,15 @@ function isSetUpProblem(code: FailureCode): boolean {
 
 const READER_STATES: Record<ReaderInfo['state'], MessageKey> = { empty: 'readerEmpty', present: 'readerPresent', 'in-use': 'readerInUse', mute: 'readerMute' };
 
-function readerRow({ name, state, problem }: ReaderInfo, choosable: boolean, chosen: string | null, choose: WaitingForCard['choose']): HTMLElement {
+function readerRow({ name, state, problem }: ReaderInfo, { readers, chosen, problem: told }: ReaderView, choose: WaitingForCard['choose']): HTMLElement {
+  const isBroken = problem !== undefined && state !== 'in-use' && state !== 'mute';
+  // What stands above the list already is not said twice.
+  const stateWords = problem !== undefined && problem !== told ? failureText(problem) : t(isBroken ? 'readerBroken' : READER_STATES[state]);
   const words = [
     h('span', { class: 'reader-name' }, name),
-    problem === undefined ? h('span', { class: `reader-state reader-${state}` }, t(READER_STATES[state])) : h('span', { class: 'reader-state', 'data-code': problem }, failureText(problem)),
+    h('span', { class: isBroken ? 'reader-state' : `reader-state reader-${state}`, ...(problem === undefined ? {} : { 'data-code': problem }) }, stateWords),
   ];
-  if (!choosable) return h('li', {}, h('span', { class: 'reader-row' }, ...words));
+  if (readers.length < 2) return h('li', {}, h('span', { class: 'reader-row' }, ...words));
   const isChosen = name === chosen;
   return h('li', {}, h('button', { type: 'button', class: 'reader-row', 'aria-pressed': String(isChosen), 'data-testid': `reader-${name}`, onclick: () => choose(name) }, ...words));
 }

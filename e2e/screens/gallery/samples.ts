@@ -47,6 +47,7 @@ const several: ReaderView = {
   problem: null,
   starting: false,
 };
+const denied = (...others: ReaderView['readers']): ReaderView => ({ readers: [{ name: 'SONY FeliCa RC-S300/P', state: 'empty', problem: 'reader/permission' }, ...others], chosen: null, problem: others.length === 0 ? 'reader/permission' : null, starting: false });
 const blocked = (problem: NonNullable<ReaderView['problem']>): ReaderView => ({ readers: [], chosen: null, problem, starting: false });
 
 export const DETAILS: Details = {
@@ -77,6 +78,8 @@ export function createSamples(answered: Answered): Record<string, Screen> {
     'card-again': { kind: 'card', bill, again: 'card/removed', ...waiting(ready), cancel: act('cancel') },
     'card-no-host': { kind: 'card', bill, again: null, ...waiting(blocked('host/missing')), cancel: act('cancel') },
     'card-old-host': { kind: 'card', bill, again: null, ...waiting(blocked('host/version')), cancel: act('cancel') },
+    'card-denied': { kind: 'card', bill, again: null, ...waiting(denied()), cancel: act('cancel') },
+    'card-one-denied': { kind: 'card', bill, again: null, ...waiting(denied({ name: 'DynaFlex', state: 'empty' })), cancel: act('cancel') },
     'card-no-service': { kind: 'card', bill, again: null, ...waiting(blocked('reader/no-service')), cancel: act('cancel') },
     'card-no-reader': { kind: 'card', bill, again: null, ...waiting(blocked('reader/none')), cancel: act('cancel') },
     reading: { kind: 'working', bill, phase: 'reading', done: 6, of: 13, cancel: act('cancel') },
