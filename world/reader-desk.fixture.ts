@@ -166,6 +166,8 @@ export class ReaderDesk {
     for (let tries = 1; tries <= 3; tries++) {
       // Each time: a cable may fail while the reader is given back.
       this.mend();
+      // A real chip drops its work with the field; the emulated one finishes it.
+      await this.card.idle();
       if ((await this.serve(1)).end === 'served') return tries;
     }
     return undefined;

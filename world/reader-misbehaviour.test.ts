@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DEVICE_KINDS, type DeviceKind } from '#card-firmware-sim/usb/device-kinds.ts';
 import type { FieldFaultKind } from '#card-firmware-sim/usb/field.ts';
+import { parseHex } from '#protocol/bytes.ts';
 import { ReaderDesk, type DeskOptions, type Outcome } from './reader-desk.fixture.ts';
 import { endVirtualTime, startVirtualTime } from './virtual-time.fixture.ts';
 
@@ -157,7 +158,8 @@ const LOSSES: readonly FieldFaultKind[] = ['drop-frame', 'corrupt-frame', 'drop-
 
 describe.each(DEVICE_KINDS)('in the air: %s', (kind) => {
   test.each(['lift-before', 'lift-after'] as const)('%s: the card is gone at every frame', async (fault) => {
-    expect(await sweep(kind, upTo(MOST_FRAMES), (desk, n) => desk.field.inject({ kind: fault, atFrame: n }))).toEqual(expect.arrayContaining(['served']));
+    const ends = await sweep(kind, upTo(MOST_FRAMES), (desk, n) => desk.field.inject({ kind: fault, atFrame: n }));
+    expect(['card/removed', 'served']).toEqual(expect.arrayContaining(ends));
     for (const n of upTo(COMMANDS)) {
       expect(await play(kind, n, (desk) => (desk.onOpen = () => desk.field.inject({ kind: fault, atFrame: n })))).toEqual({ end: 'card/removed', answers: n - 1 });
     }
@@ -176,6 +178,14 @@ describe.each(DEVICE_KINDS)('in the air: %s', (kind) => {
   test('a card at work is waited for within the time of the batch', async () => {
     expect(await sweep(kind, [1, 30, 100, 1_000, 3_000], (desk, n) => (desk.onOpen = () => (desk.card.workMs = n)))).toEqual(['served']);
     expect(await sweep(kind, [4_000, 9_000, 15_000], (desk, n) => (desk.onOpen = () => (desk.card.workMs = n)))).toEqual(['card/silent']);
+  });
+
+  test('a card that has asked for time is silent, never gone, wherever the time of the batch ends', async () => {
+    // FWI 12: the card is heard of after 0.6 s, and has 1.2 s from then on.
+    const picc = { ats: parseHex('067777C10280') };
+    for (const transmitLimitMs of [650, 900, 1_240, 1_700, 2_000]) {
+      expect(await play(kind, transmitLimitMs, (desk) => (desk.onOpen = () => (desk.card.workMs = 5_000)), { picc, transmitLimitMs })).toEqual({ end: 'card/silent', answers: 0 });
+    }
   });
 
   test('a storm of requests for time', async () => {
