@@ -36,18 +36,25 @@ async function start(): Promise<void> {
   window.addEventListener('pagehide', () => watch.close());
 }
 
+/** Until the browser has listed the readers that it drives. */
+const SETTLE_MS = 300;
+
 /** Only in front: a payment window, or another program, needs reader and card as soon as it is. What was seen last stays on the page. */
 function checkCardsWhileLookedAt(readers: Readers, watch: CardWatch, view: OptionsView): void {
   let check: ReturnType<typeof startCardCheck> | undefined;
+  let settling: ReturnType<typeof setTimeout> | undefined;
   whileLookedAt((isLookedAt) => {
     if (isLookedAt) {
       watch.onView = (reader) => view.showReader(reader);
       readers.attend(true);
+      // What has changed meanwhile; not before the browser has listed its readers, which would look like none.
+      settling ??= setTimeout(() => view.showReader(watch.view), SETTLE_MS);
       check ??= startCardCheck(watch, (state) => view.showCard(state));
     } else {
       watch.onView = () => undefined;
       check?.stop();
-      check = undefined;
+      clearTimeout(settling);
+      [check, settling] = [undefined, undefined];
       readers.attend(false);
     }
   });

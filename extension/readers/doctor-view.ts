@@ -4,7 +4,7 @@ import { SMART_CARD_CONNECTOR_ID } from '#bridge/smart-card-connector.ts';
 import { failureText, formatCount, t, type MessageKey } from '../language.ts';
 import { h } from '../screens/dom.ts';
 import { exclamation, question, tick } from '../screens/pictures.ts';
-import { fixKey, isProgramDispensable, titleKey, type PageFinding, type ProgramState } from './page-doctor.ts';
+import { fixKey, isProgramDispensable, titleKey, type PageFinding } from './page-doctor.ts';
 import type { ReadersPageState } from './page-state.ts';
 import { programOnlyTitles } from './reader-rows.ts';
 import type { ReadersPage } from './readers-page.ts';
@@ -33,7 +33,7 @@ export function programPart(page: ReadersPageState, acts: Pick<ReadersPage, 'loo
         h(
           'div',
           { class: 'setup-body' },
-          h('p', { class: 'program-words', 'data-testid': 'program-words' }, programWords(program)),
+          h('p', { class: 'program-words', 'data-testid': 'program-words' }, programWords(page)),
           program.kind === 'failed' ? (environment.system === 'chromeos' ? connectorPart(program.code, acts) : installPart(program.code, page, acts)) : null,
         ),
       ),
@@ -41,8 +41,8 @@ export function programPart(page: ReadersPageState, acts: Pick<ReadersPage, 'loo
   );
 }
 
-function programWords(program: ProgramState): string {
-  if (program.kind === 'starting') return t('programStarting');
+function programWords({ program, environment }: ReadersPageState): string {
+  if (program.kind === 'starting') return t(environment.system === 'chromeos' ? 'connectorStarting' : 'programStarting');
   if (program.kind === 'failed') return failureText(program.code);
   return program.version === null ? t('seenConnector') : t('seenProgram', program.version);
 }
@@ -70,7 +70,7 @@ function connectorPart(code: string, acts: Pick<ReadersPage, 'lookAgain'>): HTML
   return h(
     'div',
     { class: 'install' },
-    isMissing ? h('p', {}, t('connectorInstallText')) : null,
+    isMissing ? h('p', {}, t('connectorAsks')) : null,
     isMissing ? h('p', {}, h('a', { class: 'link', href: CONNECTOR_STORE, target: '_blank', rel: 'noreferrer', 'data-testid': 'connector-store', 'data-place': 'connector-store' }, t('connectorStore'))) : null,
     h('div', { class: 'field-row row-buttons' }, lookAgainButton(acts)),
     codePart(code),
