@@ -1,5 +1,7 @@
 /** A bench of emulated readers beside the house's: any number of kinds, plugged in as the test says, and one browser that is paired with all of them. */
 import { join } from 'node:path';
+import type { Page } from 'playwright';
+import { chromiumManifestFolder, registerNativeHost } from '#bridge/host/register.ts';
 import { createEmulatedReader, type DeviceKind, type EmulatedReader } from '#card-firmware-sim/usb/device-kinds.ts';
 import type { Browser, BrowserOptions } from '#world/browser.ts';
 import { fieldOf, type CardPlace } from '#world/card-place.ts';
@@ -16,12 +18,12 @@ export interface BenchReader {
 
 export interface ReaderBench<Kind extends DeviceKind> {
   readonly browser: Browser;
-  /** The browser's profile, below the world's folder. */
-  readonly profile: string;
   /** None is plugged in at the beginning. */
   readonly readers: Readonly<Record<Kind, BenchReader>>;
   /** As after a walk around the desk: no reader plugged in, no card anywhere, no page open that holds a reader. */
   clear(): Promise<void>;
+  /** As `npx kessai-host install` leaves it, for this browser: it had none until now. */
+  installHost(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -40,12 +42,20 @@ export async function openReaderBench<Kind extends DeviceKind>({ stage }: House,
 
   return {
     browser,
-    profile,
     readers,
     clear: async () => {
       await stage.card.lift();
       for (const reader of Object.values<BenchReader>(readers)) await reader.unplug();
       await closeOwnPages(browser);
+    },
+    installHost: async () => {
+      const folder = join(stage.world.folder, profile);
+      await registerNativeHost({
+        chromiumManifestFolders: [chromiumManifestFolder(join(folder, 'profile'))],
+        launcherFolder: join(folder, 'host'),
+        bundlePath: stage.hostBundle,
+        config: { allowedOrigins: [browser.extensionOrigin], allowedExtensions: [], reader: { kind: 'pcsc' } },
+      });
     },
     close: async () => {
       await stage.card.lift();
@@ -60,4 +70,12 @@ async function closeOwnPages({ context, extensionOrigin }: Browser): Promise<voi
   const own = context.pages().filter((page) => page.url().startsWith(extensionOrigin));
   if (own.length === context.pages().length) await context.newPage();
   for (const page of own) await page.close();
+}
+
+/** Playwright gives every page the focus; this one is told that it has it, or not, as a browser with a screen would tell it. */
+export async function lookAt(page: Page, isLookedAt: boolean): Promise<void> {
+  await page.evaluate((hasFocus) => {
+    document.hasFocus = () => hasFocus;
+    window.dispatchEvent(new Event(hasFocus ? 'focus' : 'blur'));
+  }, isLookedAt);
 }

@@ -1,11 +1,10 @@
 /** The pairing page in a real Chromium among emulated readers: it follows what is plugged in, tries a card, and says what is wrong and what helps. */
 import { join } from 'node:path';
 import type { Page } from 'playwright';
-import { chromiumManifestFolder, registerNativeHost } from '#bridge/host/register.ts';
 import messages from '../extension/_locales/en/messages.json' with { type: 'json' };
 import { READERS_PAGE } from '../extension/manifest.ts';
-import { expect, openCopy, PICTURES, test, type House } from './house.ts';
-import { openReaderBench, type ReaderBench } from './reader-bench.ts';
+import { expect, openCopy, PICTURES, test } from './house.ts';
+import { lookAt, openReaderBench, type ReaderBench } from './reader-bench.ts';
 
 type Kind = 'rc-s300' | 'rc-s380' | 'magtek';
 /** What a person takes for "at once". */
@@ -43,6 +42,24 @@ test('a paired reader is seen as it is plugged in, pulled out and plugged in aga
     await expectRow(page, name, 'ready');
   }
   await picture(page, 'two-ready');
+});
+
+test('a page that is left and come back to, however fast, gives its readers back and has them again', async () => {
+  const { 'rc-s300': usb, magtek: hid } = bench.readers;
+  await usb.plug();
+  await hid.plug();
+  const page = await openPage();
+  await expectRow(page, 'RC-S300', 'ready');
+  for (let time = 0; time < 5; time++) {
+    await lookAt(page, false);
+    await lookAt(page, true);
+  }
+  for (const name of ['RC-S300', 'MagTek']) await expectRow(page, name, 'ready');
+  await lookAt(page, false);
+  // Nothing is known of a reader that is not held, but that it is there.
+  for (const name of ['RC-S300', 'MagTek']) await expectRow(page, name, 'connected');
+  const other = await openPage();
+  for (const name of ['RC-S300', 'MagTek']) await expectRow(other, name, 'ready');
 });
 
 test('a reader is tried with the customer\'s card: recognised, timed, and its number stays out of the report', async ({ house: { stage: { card } } }) => {
@@ -127,7 +144,7 @@ test('without the reader program its installation is shown; installed, one click
   await expect(page.getByTestId('program')).toHaveAttribute('data-program', 'failed');
   await expect(page.getByTestId('install-command')).toHaveText('npx kessai-host install');
   await expect(page.locator('[data-finding="host-registered"]')).toHaveAttribute('data-finding-state', 'problem');
-  await installHost(house);
+  await bench.installHost();
   await page.getByTestId('look-again').click();
   await expect(page.getByTestId('program')).toHaveAttribute('data-program', 'running');
   await expect(page.locator('[data-reader^="pcsc-"]').first()).toBeVisible();
@@ -162,15 +179,4 @@ async function copiedReport(page: Page): Promise<string> {
   await page.keyboard.press('ControlOrMeta+V');
   await expect(page.locator('#pasted')).not.toHaveValue('');
   return page.locator('#pasted').inputValue();
-}
-
-/** As `npx kessai-host install` leaves it, for this profile. */
-async function installHost({ stage: { world, hostBundle } }: House): Promise<void> {
-  const folder = join(world.folder, bench.profile);
-  await registerNativeHost({
-    chromiumManifestFolders: [chromiumManifestFolder(join(folder, 'profile'))],
-    launcherFolder: join(folder, 'host'),
-    bundlePath: hostBundle,
-    config: { allowedOrigins: [bench.browser.extensionOrigin], allowedExtensions: [], reader: { kind: 'pcsc' } },
-  });
 }

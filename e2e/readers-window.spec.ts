@@ -6,7 +6,7 @@ import messages from '../extension/_locales/en/messages.json' with { type: 'json
 import { READERS_PAGE } from '../extension/manifest.ts';
 import { expect, PICTURES, test, type House } from './house.ts';
 import { expectNothingTaken, expectPaid, expectShopTold, whileItCloses } from './outcome.ts';
-import { openReaderBench, type ReaderBench } from './reader-bench.ts';
+import { lookAt, openReaderBench, type ReaderBench } from './reader-bench.ts';
 
 const AMOUNT_MINOR = 720n;
 
@@ -49,14 +49,6 @@ async function pairAsAPersonDoes(): Promise<void> {
   await expect(page.getByTestId('reader-row')).toHaveAttribute('data-reader-state', 'ready');
   await page.close();
   await bench.readers['rc-s300'].unplug();
-}
-
-/** Playwright gives every page the focus; this one is told that it has it, or not, as a browser with a screen would tell it. */
-async function lookAt(page: Page, isLookedAt: boolean): Promise<void> {
-  await page.evaluate((hasFocus) => {
-    document.hasFocus = () => hasFocus;
-    window.dispatchEvent(new Event(hasFocus ? 'focus' : 'blur'));
-  }, isLookedAt);
 }
 
 test('two readers at once: the card is found on the one where it lies', async ({ house }) => {
@@ -149,4 +141,14 @@ test('the options page has the reader only while somebody looks at it: behind, i
   await payWithCard(house, { page, window });
   await lookAt(options, true);
   await expect(options.getByTestId('step-card')).toHaveAttribute('data-state', 'done');
+});
+
+test('a reader of the browser\'s and one of the reader program\'s: the card is found on the latter too', async ({ house }) => {
+  await bench.installHost();
+  await bench.readers['rc-s300'].plug();
+  const { page, window } = await asFarAsTheCard(house);
+  await expect(readerButton(window, /RC-S300/)).toBeVisible();
+  await expect(readerButton(window, /Virtual Reader/).first()).toContainText(messages.readerEmpty.message);
+  await house.stage.card.insert();
+  await payWithCard(house, { page, window });
 });
