@@ -72,10 +72,12 @@ async function closeOwnPages({ context, extensionOrigin }: Browser): Promise<voi
   for (const page of own) await page.close();
 }
 
-/** Playwright gives every page the focus; this one is told that it has it, or not, as a browser with a screen would tell it. */
-export async function lookAt(page: Page, isLookedAt: boolean): Promise<void> {
-  await page.evaluate((hasFocus) => {
-    document.hasFocus = () => hasFocus;
-    window.dispatchEvent(new Event(hasFocus ? 'focus' : 'blur'));
+/** Playwright gives every page the focus; this one is told that it has it, or not, as a browser with a screen would tell it; several changes at once. */
+export async function lookAt(page: Page, ...isLookedAt: readonly boolean[]): Promise<void> {
+  await page.evaluate((changes) => {
+    for (const hasFocus of changes) {
+      document.hasFocus = () => hasFocus;
+      window.dispatchEvent(new Event(hasFocus ? 'focus' : 'blur'));
+    }
   }, isLookedAt);
 }

@@ -44,22 +44,25 @@ test('a paired reader is seen as it is plugged in, pulled out and plugged in aga
   await picture(page, 'two-ready');
 });
 
-test('a page that is left and come back to, however fast, gives its readers back and has them again', async () => {
+test('a page that is left and come back to, however fast, gives its readers back and has them again', async ({ house: { stage } }) => {
   const { 'rc-s300': usb, magtek: hid } = bench.readers;
   await usb.plug();
   await hid.plug();
   const page = await openPage();
   await expectRow(page, 'RC-S300', 'ready');
-  for (let time = 0; time < 5; time++) {
-    await lookAt(page, false);
-    await lookAt(page, true);
-  }
-  for (const name of ['RC-S300', 'MagTek']) await expectRow(page, name, 'ready');
+  const states = await recordStates(page);
+  for (let time = 0; time < 5; time++) await lookAt(page, false, true);
+  await stage.card.insert(usb.place);
+  await expectRow(page, 'RC-S300', 'card');
+  await expectRow(page, 'MagTek', 'ready');
+  // Taken again too early, a reader would have failed once before it served.
+  expect((await states()).filter((state) => !['connected', 'ready', 'card'].includes(state))).toEqual([]);
   await lookAt(page, false);
   // Nothing is known of a reader that is not held, but that it is there.
   for (const name of ['RC-S300', 'MagTek']) await expectRow(page, name, 'connected');
   const other = await openPage();
-  for (const name of ['RC-S300', 'MagTek']) await expectRow(other, name, 'ready');
+  await expectRow(other, 'RC-S300', 'card');
+  await expectRow(other, 'MagTek', 'ready');
 });
 
 test('a reader is tried with the customer\'s card: recognised, timed, and its number stays out of the report', async ({ house: { stage: { card } } }) => {
@@ -169,6 +172,18 @@ test('on ChromeOS it is the Smart Card Connector that is missing, and the way to
     await browser.close();
   }
 });
+
+/** Every state that a reader's row has from now on. */
+async function recordStates(page: Page): Promise<() => Promise<string[]>> {
+  const recorded = await page.evaluateHandle(() => {
+    const seen: string[] = [];
+    new MutationObserver(() => {
+      for (const row of document.querySelectorAll<HTMLElement>('[data-reader-state]')) seen.push(row.dataset.readerState ?? '');
+    }).observe(document.body, { subtree: true, childList: true });
+    return seen;
+  });
+  return () => recorded.jsonValue();
+}
 
 /** What the clipboard holds after the click, as a person sees it: pasted. */
 async function copiedReport(page: Page): Promise<string> {
