@@ -51,6 +51,13 @@ describe('preparing a machine', () => {
     expect(verbs(calls)).toEqual(['install', 'update', 'update', 'install']);
   });
 
+  test('takes no kernel and no emulator where nobody asks for them', async () => {
+    const { machine, calls } = trial();
+    await prepareMachine({ needs: NEEDS, log, machine });
+    for (const name of PACKAGES.kernel) expect(calls.join(' ')).not.toContain(name);
+    expect((await prepareMachine({ needs: ['kernel'], log, machine })).installed).toEqual([...PACKAGES.kernel]);
+  });
+
   test('gives up then, and names the command', async () => {
     const { machine, calls } = trial({ failures: ['install', 'install', 'install'] });
     const result = await prepareMachine({ needs: ['pcsc'], log, machine });

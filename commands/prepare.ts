@@ -14,10 +14,14 @@ export const PACKAGES = {
   usb: ['gcc', 'libc6-dev', 'util-linux', 'mount'],
   /** The browser's own dialogs, which only one that is seen shows: a screen and a keyboard; setpriv. */
   display: ['xvfb', 'xdotool', 'util-linux'],
+  /** A real kernel for emulated USB readers, in a guest: its machine, its first program, modprobe and depmod, USB/IP's tool, udev. The kernel itself is only unpacked. */
+  kernel: ['qemu-system-x86', 'busybox-static', 'kmod', 'usbip', 'udev'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type Need = keyof typeof PACKAGES;
-export const NEEDS = Object.keys(PACKAGES) as readonly Need[];
+/** Of the demo and the tests: all but `kernel`, which only `npm run usb-kernel` asks for. */
+export const NEEDS: readonly Need[] = ['browser', 'pcsc', 'usb', 'display'];
+const ALL_NEEDS = Object.keys(PACKAGES) as readonly Need[];
 
 export interface Preparation {
   /** Packages that were installed by this call. */
@@ -120,7 +124,7 @@ function isNeed(name: string): name is Need {
 async function run(given: readonly string[], options: { check?: boolean; json?: boolean }): Promise<number> {
   const unknown = given.filter((name) => !isNeed(name));
   if (unknown.length > 0) {
-    process.stderr.write(`Unknown: ${unknown.join(', ')}. There are ${NEEDS.join(', ')}.\n`);
+    process.stderr.write(`Unknown: ${unknown.join(', ')}. There are ${ALL_NEEDS.join(', ')}.\n`);
     return 2;
   }
   const needs = given.length === 0 ? NEEDS : given.filter(isNeed);
@@ -133,7 +137,7 @@ async function run(given: readonly string[], options: { check?: boolean; json?: 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const program = new Command('prepare-machine')
     .description('Installs the Debian packages that the demo and the tests need; without root it prints the command that does.')
-    .argument('[needs...]', `what for: ${NEEDS.join(', ')} (default: everything)`)
+    .argument('[needs...]', `what for: ${ALL_NEEDS.join(', ')} (default: all but kernel)`)
     .option('--check', 'only report')
     .option('--json', 'report as one JSON object: installed, missing, command')
     .addHelpText('after', '\nExit code 0: ready; 2: something is missing.');

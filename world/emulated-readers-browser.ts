@@ -60,7 +60,7 @@ function quote(text: string): string {
 type Json = Record<string, unknown>;
 
 /** The state that Chromium's chooser leaves behind (usb_chooser_context.cc, hid_chooser_context.cc). */
-async function pair(userDataDir: string, origin: string, paired: readonly UsbDescriptors[]): Promise<void> {
+export async function pair(userDataDir: string, origin: string, paired: readonly UsbDescriptors[]): Promise<void> {
   const file = join(userDataDir, 'Default/Preferences');
   const preferences = JSON.parse(await readText(file) ?? '{}') as Json;
   const profile = asObject(preferences['profile']);
