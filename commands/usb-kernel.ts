@@ -22,7 +22,7 @@ function commandLine(): Command {
     .addOption(new Option('--accel <how>', 'tcg: emulated processors, anywhere; kvm: the real ones').choices(['tcg', 'kvm']).default('tcg'))
     .option('--folder <folder>', 'where kernel (400 MB, kept) and profile are put', 'var/usb-kernel')
     .option('--json', 'print one JSON object a step, then one with kernel, browser and counts')
-    .addHelpText('after', "\nTakes a minute or some; progress goes to standard error. Debian on amd64 only; the kernel is unpacked, not installed.\nExit code 0: all passed; 1: something failed; 2: wrong usage or missing packages.");
+    .addHelpText('after', "\nTakes about a minute, longer on a busy machine; progress goes to standard error. One run at a time in a folder. Debian on amd64 only; the kernel is unpacked, not installed.\nExit code 0: all passed; 1: something failed; 2: wrong usage or missing packages.");
 }
 
 async function run({ device, accel, folder, json }: UsbKernelOptions): Promise<number> {
