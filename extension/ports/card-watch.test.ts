@@ -90,6 +90,37 @@ test('a card that could not be opened is left alone until it is taken away or th
   expect(connect).toHaveBeenCalledTimes(2);
 });
 
+test('a failure about a card that was changed meanwhile is not held against the one that lies there now', async () => {
+  const { host, connect, move } = createHost([reader('present')]);
+  let fail: (failure: Failure) => void = () => undefined;
+  connect.mockImplementationOnce(() => new Promise((_, reject) => (fail = reject)));
+  const watch = watchReaders(() => Promise.resolve(host), null);
+  const card = watch.awaitCard(patient(), noCommands);
+  await vi.waitFor(() => expect(connect).toHaveBeenCalledTimes(1));
+  move([reader('empty')]);
+  move([reader('present')]);
+  fail(new Failure('card/silent'));
+  await card;
+  expect(connect).toHaveBeenCalledTimes(2);
+});
+
+test.each<[FailureCode]>([['card/absent'], ['card/removed']])('a reader that says "present" a moment too long (%s) is asked again', async (code) => {
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  try {
+    const { host, connect } = createHost([reader('present')]);
+    connect.mockRejectedValueOnce(new Failure(code));
+    const watch = watchReaders(() => Promise.resolve(host), null);
+    const card = watch.awaitCard(patient(), noCommands);
+    await settled();
+    expect(watch.view.problem).toBe(code);
+    await vi.advanceTimersByTimeAsync(1_000);
+    await card;
+    expect(watch.view.problem).toBeNull();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test('a card that another program had for a moment is opened as soon as it is free', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout'] });
   try {

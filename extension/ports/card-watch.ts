@@ -33,8 +33,10 @@ export interface CardWatch {
   close(): void;
 }
 
-/** How soon a card that another program had is tried again. */
-const IN_USE_PAUSE_MS = 1_000;
+/** How soon a card is tried again that another program had, or that was not where the reader said. */
+const PAUSE_MS = 1_000;
+/** What passes by itself. Connecting is no card command: nothing is repeated. */
+const PASSING: readonly FailureCode[] = ['reader/in-use', 'card/absent', 'card/removed'];
 
 /** `chosen`: the reader's name as remembered. */
 export function createCardWatch(readers: Readers, chosen: string | null): CardWatch {
@@ -48,6 +50,8 @@ class ReaderWatch implements CardWatch {
   #problem: FailureCode | null = null;
   /** Readers whose present card is not to be opened (again). */
   readonly #held = new Set<string>();
+  /** How often each reader was seen without a card: a failure may be about one that has gone since. */
+  readonly #departures = new Map<string, number>();
   #wake: () => void = () => undefined;
   onView: (view: ReaderView) => void = () => undefined;
 
@@ -70,13 +74,15 @@ class ReaderWatch implements CardWatch {
         await this.#change(signal);
         continue;
       }
+      const departures = this.#departures.get(reader.name);
       try {
         const { channel, source } = await this.#readers.connect(reader.name, signal);
         this.#problem = null;
         return createCard(channel, source, onCommands);
       } catch (thrown) {
         throwIfAborted(signal);
-        this.#connectFailed(reader.name, asFailure(thrown));
+        // Another card, or the same one anew, lies there by now: it is tried in its own right.
+        if (this.#departures.get(reader.name) === departures) this.#connectFailed(reader.name, asFailure(thrown));
       }
     }
   }
@@ -104,6 +110,7 @@ class ReaderWatch implements CardWatch {
 
   #readersChanged(): void {
     const { list } = this.#readers;
+    for (const { name, state } of list) if (state === 'empty') this.#departures.set(name, (this.#departures.get(name) ?? 0) + 1);
     // A card that was taken away may come back and be opened; so may one whose reader was.
     for (const name of [...this.#held]) {
       const state = list.find((reader) => reader.name === name)?.state;
@@ -118,14 +125,13 @@ class ReaderWatch implements CardWatch {
   #connectFailed(readerName: string, failure: Failure): void {
     this.#problem = failure.code;
     this.#held.add(readerName);
-    if (failure.code === 'reader/in-use') setTimeout(() => this.#letGo(readerName), IN_USE_PAUSE_MS);
+    if (PASSING.includes(failure.code)) setTimeout(() => this.#letGo(readerName), PAUSE_MS);
     this.#changed();
   }
 
-  /** Another program had the card; it may be free by now. Connecting is no card command: nothing is repeated. */
   #letGo(readerName: string): void {
     this.#held.delete(readerName);
-    if (this.#problem === 'reader/in-use') this.#problem = null;
+    if (this.#problem !== null && PASSING.includes(this.#problem)) this.#problem = null;
     this.#wake();
   }
 

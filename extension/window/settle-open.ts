@@ -32,10 +32,15 @@ export async function settleOpenPayment(payment: OpenPayment, parts: SettleParts
     } catch (thrown) {
       if (controller.signal.aborted) return undefined;
       failure = asFailure(thrown).code;
-      // The card may still lie there: the next try is the customer's, or the card's return.
-      parts.watch.holdPresentCard();
+      // The card may still lie there: the next try is the customer's, or the card's return. One that was taken away may be back already.
+      if (!isCardGone(failure)) parts.watch.holdPresentCard();
     }
   }
+}
+
+/** What lies there now, if anything, is not what failed. */
+function isCardGone(code: FailureCode): boolean {
+  return code === 'card/removed' || code.startsWith('reader/') || code.startsWith('host/');
 }
 
 async function readOnce(payment: OpenPayment, parts: SettleParts, signal: AbortSignal): Promise<Outcome> {
