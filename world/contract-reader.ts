@@ -1,4 +1,5 @@
 /** An emulated reader with the contract's card on it: what the contract of card channels is asked of, in memory and in a browser. */
+import { expect } from 'vitest';
 import { answerOfContractCard, type ContractRig } from '#bridge/card-channel.contract.ts';
 import type { CardChannel } from '#bridge/card-channel.ts';
 import type { ReaderSource, ReaderState } from '#bridge/reader-source.ts';
@@ -11,6 +12,8 @@ import { encodeHex, parseHex } from '#protocol/bytes.ts';
 const TRANSMIT_LIMIT_MS = 900;
 const STATE_LIMIT_MS = 15_000;
 const never = new AbortController().signal;
+const LATE = { apdu: parseHex('80EE0000011A00'), expectedStatus: 0x9100 };
+const NEXT = { apdu: parseHex('80EE0000014D00'), expectedStatus: 0x9100 };
 
 export interface ContractReader {
   readonly emulated: EmulatedReader;
@@ -62,6 +65,21 @@ export async function openContractRig(reader: ContractReader, source: ReaderSour
     },
     end: () => source.close(),
   };
+}
+
+/** A batch is given up while the card works on; what comes late belongs to nobody. */
+export async function expectLateAnswerUntaken({ card }: ContractReader, rig: ContractRig): Promise<void> {
+  const abort = new AbortController();
+  card.workMs = 400;
+  const given = rig.channel.transmit([LATE], abort.signal).catch((thrown: unknown) => thrown);
+  // Far from both ends of the chip's work; nothing outside tells when it has begun.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  abort.abort();
+  expect(await given).toMatchObject({ code: 'payment/aborted', responses: [] });
+  card.workMs = 0;
+  const next = await rig.reopen();
+  expect(await next.transmit([NEXT], never)).toEqual([parseHex('4D9100')]);
+  await next.close();
 }
 
 /** Undefined: the reader is gone. */

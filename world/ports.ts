@@ -2,6 +2,7 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import * as v from 'valibot';
+import { claimPort } from './port-claims.ts';
 import { readText, writeWhole } from './pki-store.ts';
 
 const PORT_NAMES = ['shop', 'secondShop', 'application', 'enrolment', 'security', 'information', 'simReader'] as const;
@@ -16,7 +17,7 @@ export async function ensurePorts(folder: string): Promise<Ports> {
   const file = join(folder, 'ports.json');
   const text = await readText(file);
   const kept = text === undefined ? undefined : v.parse(portsSchema, JSON.parse(text));
-  if (kept !== undefined && (await areFree(Object.values(kept)))) return kept;
+  if (kept !== undefined && (await areFree(Object.values(kept))) && (await Promise.all(Object.values(kept).map((port) => claimPort(port)))).every(Boolean)) return kept;
   const free = await freePorts(PORT_NAMES.length);
   const chosen = Object.fromEntries(PORT_NAMES.map((name, i) => [name, free[i]])) as Ports;
   await writeWhole(file, JSON.stringify(chosen), 'replace');
@@ -39,10 +40,11 @@ async function freePorts(count: number): Promise<number[]> {
   try {
     for (let tries = 0; held.length < count; tries++) {
       if (tries === MAX_TRIES) throw new Error('no free TCP ports on 127.0.0.1');
-      await listenOn(RANGE.first + Math.floor(Math.random() * RANGE.count)).then(
-        (listener) => held.push(listener),
-        () => undefined, // taken: another one
-      );
+      const port = RANGE.first + Math.floor(Math.random() * RANGE.count);
+      const listener = await listenOn(port).catch(() => undefined); // taken: another one
+      if (listener === undefined) continue;
+      if (await claimPort(port)) held.push(listener);
+      else await listener.close();
     }
     return held.map((listener) => listener.port);
   } finally {

@@ -11,7 +11,7 @@ import type { ReaderSource } from '#bridge/reader-source.ts';
 import { DEVICE_KINDS, type DeviceKind } from '#card-firmware-sim/usb/device-kinds.ts';
 import { parseHex } from '#protocol/bytes.ts';
 import { findBrowser } from './browser.ts';
-import { createContractReader, openContractRig, untilState, type ContractReader } from './contract-reader.ts';
+import { createContractReader, expectLateAnswerUntaken, openContractRig, untilState, type ContractReader } from './contract-reader.ts';
 import { openEmulatedReaders, type EmulatedReaders } from './emulated-readers.ts';
 import { whyNoEmulatedReaders, writeBareExtension, type BareExtension } from './emulated-readers.fixture.ts';
 import { openPageSource } from './page-source.ts';
@@ -83,6 +83,11 @@ describe.skipIf(reason !== null)(`in Chromium${reason === null ? '' : ` (skipped
     describeCardChannel(`${kind}, in Chromium`, async () => {
       const reader = freshReader(kind);
       return openContractRig(reader, await openSource(), busOf(kind, reader));
+    });
+
+    test(`${kind}: an answer that comes after its batch was given up is not taken for the next one's`, async () => {
+      const reader = freshReader(kind);
+      await expectLateAnswerUntaken(reader, await openContractRig(reader, await openSource(), busOf(kind, reader)));
     });
 
     test(`${kind}: a page that is closed with a card in hand leaves the reader to the next page`, async () => {
