@@ -1,31 +1,14 @@
 /** WebHID without a browser: emulated devices plugged in and out in memory, failing as Chromium's do. What Chromium really does is tested in Chromium. */
 import { concatBytes } from '#protocol/bytes.ts';
-import type { HidAccess } from '#bridge/webhid/hid-bus.ts';
 import type { HidCollection, HidDevice, HidInputReport } from '#bridge/webhid/hid-device.ts';
 import { STALL, UNPLUGGED, type UsbDevice as EmulatedDevice } from '#card-firmware-sim/usb/usb-device.ts';
 import { parseReportDescriptor } from './hid-report-descriptor.ts';
-import { bytesOf, type InMemoryBus } from './in-memory-usb.ts';
+import { createInMemoryBus, type InMemoryBus } from './in-memory-bus.ts';
+import { bytesOf } from './in-memory-usb.ts';
 import { describeDevice } from './usb-descriptors.ts';
 
-export function createInMemoryHid(): InMemoryBus<HidAccess> {
-  const devices = new Map<EmulatedDevice, InMemoryHidDevice>();
-  const events = new EventTarget();
-  return {
-    access: {
-      getDevices: () => Promise.resolve([...devices.values()]),
-      addEventListener: (type, listener) => events.addEventListener(type, listener),
-      removeEventListener: (type, listener) => events.removeEventListener(type, listener),
-    },
-    plug: (device) => {
-      devices.set(device, new InMemoryHidDevice(device));
-      events.dispatchEvent(new Event('connect'));
-    },
-    unplug: (device) => {
-      devices.get(device)?.disconnect();
-      devices.delete(device);
-      events.dispatchEvent(new Event('disconnect'));
-    },
-  };
+export function createInMemoryHid(): InMemoryBus<HidDevice> {
+  return createInMemoryBus((device) => new InMemoryHidDevice(device));
 }
 
 class InMemoryHidDevice implements HidDevice {

@@ -1,38 +1,15 @@
 /** WebUSB without a browser: emulated devices plugged in and out in memory, failing as Chromium's do. What Chromium really does is tested in Chromium. */
 import { concatBytes, type Bytes } from '#protocol/bytes.ts';
-import type { UsbAccess } from '#bridge/webusb/usb-bus.ts';
 import type { UsbConfiguration, UsbDevice, UsbEndpoint, UsbInResult, UsbInterface, UsbOutResult } from '#bridge/webusb/usb-device.ts';
 import { STALL, UNPLUGGED, type UsbDevice as EmulatedDevice } from '#card-firmware-sim/usb/usb-device.ts';
+import { createInMemoryBus, type InMemoryBus } from './in-memory-bus.ts';
 import { describeDevice, type InterfaceDescription } from './usb-descriptors.ts';
 
 /** WebUSB keeps smart-card readers to the system (WICG WebUSB, protected interface classes). */
 const SMART_CARD_CLASS = 0x0b;
 
-export interface InMemoryBus<Access> {
-  readonly access: Access;
-  plug(device: EmulatedDevice): void;
-  unplug(device: EmulatedDevice): void;
-}
-
-export function createInMemoryUsb(): InMemoryBus<UsbAccess> {
-  const devices = new Map<EmulatedDevice, InMemoryUsbDevice>();
-  const events = new EventTarget();
-  return {
-    access: {
-      getDevices: () => Promise.resolve([...devices.values()]),
-      addEventListener: (type, listener) => events.addEventListener(type, listener),
-      removeEventListener: (type, listener) => events.removeEventListener(type, listener),
-    },
-    plug: (device) => {
-      devices.set(device, new InMemoryUsbDevice(device));
-      events.dispatchEvent(new Event('connect'));
-    },
-    unplug: (device) => {
-      devices.get(device)?.disconnect();
-      devices.delete(device);
-      events.dispatchEvent(new Event('disconnect'));
-    },
-  };
+export function createInMemoryUsb(): InMemoryBus<UsbDevice> {
+  return createInMemoryBus((device) => new InMemoryUsbDevice(device));
 }
 
 class InMemoryUsbDevice implements UsbDevice {
