@@ -8,7 +8,7 @@ describe('the table of findings', () => {
     (Object.entries(troubles) as [OperatingSystem, readonly KnownTrouble[]][]).flatMap(([system, list]) => list.map((trouble) => [system, trouble] as const)),
   );
   test.each(known)('says what to do on %s about %s, which a known reader has there', (system, trouble) => {
-    expect(fixFor(trouble, system)).toBeTruthy();
+    expect(fixFor(trouble, system)).toMatch(/^[A-Z].{20,}[.:]/s);
   });
 
   test.each(FINDING_IDS)('%s is a sentence to a person: a title and ways out without emoji', (id) => {

@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { chromium, type BrowserContext } from 'playwright';
 import type { Bytes } from '#protocol/bytes.ts';
 import { STALL, type UNPLUGGED, type UsbDescriptors, type UsbDevice } from '#card-firmware-sim/usb/usb-device.ts';
-import { findBrowser } from './browser.ts';
+import { findBrowser, type BrowserLaunch } from './browser.ts';
 
 const VENDOR_ID = 0x1209;
 /** First byte of what the device refuses: after it in a bulk transfer the other direction is halted, and a feature report is not taken. */
@@ -197,4 +198,15 @@ export function whyNoEmulatedReaders(): string | null {
   } catch (reason) {
     return `this needs gcc and Chromium (npm run prepare-machine): ${String(reason)}`;
   }
+}
+
+/** Chromium with that extension alone, among emulated devices of which it is paired with some. */
+export async function openBareBrowser(folder: string, extension: BareExtension, launch: BrowserLaunch): Promise<BrowserContext> {
+  const profile = join(folder, 'profile');
+  await launch.prepareProfile(profile, extension.origin);
+  return chromium.launchPersistentContext(profile, {
+    executablePath: await launch.wrapExecutable(findBrowser()),
+    headless: true,
+    args: ['--no-sandbox', '--disable-background-networking', `--load-extension=${extension.folder}`, `--disable-extensions-except=${extension.folder}`],
+  });
 }

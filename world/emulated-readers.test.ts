@@ -2,11 +2,10 @@ import { mkdtempSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium, type BrowserContext, type Page } from 'playwright';
+import type { BrowserContext, Page } from 'playwright';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { findBrowser } from './browser.ts';
 import { openEmulatedReaders, type EmulatedReaders } from './emulated-readers.ts';
-import { hidEcho, IDENTITY, STALL_NEXT, usbEcho, VENDOR_REQUEST, whyNoEmulatedReaders, writeBareExtension } from './emulated-readers.fixture.ts';
+import { hidEcho, IDENTITY, openBareBrowser, STALL_NEXT, usbEcho, VENDOR_REQUEST, whyNoEmulatedReaders, writeBareExtension } from './emulated-readers.fixture.ts';
 
 const reason = whyNoEmulatedReaders();
 if (reason !== null) console.warn(`emulated readers are not tested: ${reason}`);
@@ -35,14 +34,7 @@ describe.skipIf(reason !== null)(`Chromium among emulated devices${reason === nu
     readers = await openEmulatedReaders({ folder });
     const extension = await writeBareExtension(join(folder, 'extension'));
     url = extension.page;
-    const launch = readers.launch({ paired: [usb, hid, numbered, withoutOut].map(({ descriptors }) => descriptors) });
-    const profile = join(folder, 'profile');
-    await launch.prepareProfile(profile, extension.origin);
-    context = await chromium.launchPersistentContext(profile, {
-      executablePath: await launch.wrapExecutable(findBrowser()),
-      headless: true,
-      args: ['--no-sandbox', '--disable-background-networking', `--load-extension=${extension.folder}`, `--disable-extensions-except=${extension.folder}`],
-    });
+    context = await openBareBrowser(folder, extension, readers.launch({ paired: [usb, hid, numbered, withoutOut].map(({ descriptors }) => descriptors) }));
     await readers.plug('usb', usb);
   });
 

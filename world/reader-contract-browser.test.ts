@@ -3,17 +3,16 @@ import { mkdtempSync } from 'node:fs';
 import { appendFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium, type BrowserContext, type Page } from 'playwright';
+import type { BrowserContext, Page } from 'playwright';
 import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { describeCardChannel } from '#bridge/card-channel.contract.ts';
 import type { ReaderSource } from '#bridge/reader-source.ts';
 import { DEVICE_KINDS, type DeviceKind } from '#card-firmware-sim/usb/device-kinds.ts';
 import { parseHex } from '#protocol/bytes.ts';
-import { findBrowser } from './browser.ts';
 import { createContractReader, expectLateAnswerUntaken, openContractRig, untilState, type ContractReader } from './contract-reader.ts';
 import { openEmulatedReaders, type EmulatedReaders } from './emulated-readers.ts';
-import { whyNoEmulatedReaders, writeBareExtension, type BareExtension } from './emulated-readers.fixture.ts';
+import { type BareExtension, openBareBrowser, whyNoEmulatedReaders, writeBareExtension } from './emulated-readers.fixture.ts';
 import { openPageSource } from './page-source.ts';
 
 const reason = whyNoEmulatedReaders();
@@ -42,14 +41,7 @@ describe.skipIf(reason !== null)(`in Chromium${reason === null ? '' : ` (skipped
       build: { outDir: extension.folder, emptyOutDir: false, target: 'chrome120', rolldownOptions: { input: join(import.meta.dirname, 'contract-page.ts'), output: { format: 'iife', entryFileNames: 'page.js' } } },
     });
     await appendFile(join(extension.folder, 'page.html'), '<script src="page.js"></script>');
-    const launch = emulated.launch({ paired: [...readers.values()].map((reader) => reader.emulated.device.descriptors) });
-    const profile = join(folder, 'profile');
-    await launch.prepareProfile(profile, extension.origin);
-    context = await chromium.launchPersistentContext(profile, {
-      executablePath: await launch.wrapExecutable(findBrowser()),
-      headless: true,
-      args: ['--no-sandbox', '--disable-background-networking', `--load-extension=${extension.folder}`, `--disable-extensions-except=${extension.folder}`],
-    });
+    context = await openBareBrowser(folder, extension, emulated.launch({ paired: [...readers.values()].map((reader) => reader.emulated.device.descriptors) }));
   });
   afterEach(async () => {
     for (const page of pages.splice(0)) await page.close();

@@ -5,12 +5,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium, type BrowserContext } from 'playwright';
+import type { BrowserContext } from 'playwright';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createEmulatedReader } from '#card-firmware-sim/usb/device-kinds.ts';
-import { findBrowser } from './browser.ts';
 import { openEmulatedReaders, type EmulatedReaders } from './emulated-readers.ts';
-import { whyNoEmulatedReaders, writeBareExtension, type BareExtension } from './emulated-readers.fixture.ts';
+import { type BareExtension, openBareBrowser, whyNoEmulatedReaders, writeBareExtension } from './emulated-readers.fixture.ts';
 
 const reason = whyNoEmulatedReaders();
 
@@ -27,14 +26,7 @@ describe.skipIf(reason !== null)(`a reader that is paired with the extension${re
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     readers = await openEmulatedReaders({ folder });
     extension = await writeBareExtension(join(folder, 'extension'));
-    const launch = readers.launch({ paired: [usb.descriptors, hid.descriptors] });
-    const profile = join(folder, 'profile');
-    await launch.prepareProfile(profile, extension.origin);
-    context = await chromium.launchPersistentContext(profile, {
-      executablePath: await launch.wrapExecutable(findBrowser()),
-      headless: true,
-      args: ['--no-sandbox', '--disable-background-networking', `--load-extension=${extension.folder}`, `--disable-extensions-except=${extension.folder}`],
-    });
+    context = await openBareBrowser(folder, extension, readers.launch({ paired: [usb.descriptors, hid.descriptors] }));
     await readers.plug('usb', usb);
     await readers.plug('hid', hid);
   }, 60_000);
