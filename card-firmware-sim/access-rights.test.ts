@@ -1,6 +1,6 @@
 /** Who may do what with a file, by which key, and how a refusal is called. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, NONE, usableCard, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, changeFile, changeWallet, NONE, usableCard, walletOf, ZERO_KEY } from './testing-card.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { encodeInt32LE } from './card-image.ts';
 import type { AccessRights } from './card-image.ts';
@@ -27,8 +27,8 @@ describe('access rights', () => {
 
   function insert(given: AccessRights): void {
     card = new CardUnderTest((image) => {
-      const files = image.files.map((file) => (file.type === 'transaction-mac' ? file : { ...file, rights: given }));
-      const open = changeFile({ ...image, files }, 'value', { freeGetValue: false });
+      const files = walletOf(image).files.map((file) => (file.type === 'transaction-mac' ? file : { ...file, rights: given }));
+      const open = changeFile(changeWallet(image, (wallet) => ({ ...wallet, files })), 'value', { freeGetValue: false });
       return changeFile(open, 'cyclic', { records: [new Uint8Array(16)] });
     });
   }

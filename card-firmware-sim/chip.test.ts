@@ -1,6 +1,6 @@
 /** The chip through its one door: framing, selection, authentication, and what an error costs. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, NONE, usableCard, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, changeFile, changeWallet, NONE, usableCard, ZERO_KEY } from './testing-card.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { aesCbc, DF_NAME_SELECT } from './testing-host.ts';
 import { withKey } from './card-image.ts';
@@ -168,18 +168,18 @@ describe('authentication', () => {
   });
 
   it('failures are counted, successes pay some back, and the limit locks the key until it is changed', async () => {
-    card = new CardUnderTest((image) => withKey(image, 2, { value: ZERO_KEY, version: 0, failures: 999 }));
+    card = new CardUnderTest((image) => changeWallet(image, (wallet) => withKey(wallet, 2, { value: ZERO_KEY, version: 0, failures: 999 })));
     await card.host.select();
     expect(await card.host.authenticate(2, parseHex('FF'.repeat(16)))).toBe(0x91ae);
     expect(await card.host.authenticate(2, ZERO_KEY)).toBe(0x919d);
     await card.host.authenticate(0, ZERO_KEY);
     const sameKey = concatBytes(ZERO_KEY, new Uint8Array([0]), parseHex('5BEE1213'));
     expect((await card.host.send(0xc4, [2], sameKey, 'full', 'mac')).status).toBe(0x911e);
-    expect(card.memory.image.keys[2]!.failures).toBe(1000);
-    card = new CardUnderTest((image) => withKey(image, 2, { value: ZERO_KEY, version: 0, failures: 25 }));
+    expect(card.wallet.keys[2]!.failures).toBe(1000);
+    card = new CardUnderTest((image) => changeWallet(image, (wallet) => withKey(wallet, 2, { value: ZERO_KEY, version: 0, failures: 25 })));
     await card.host.select();
     expect(await card.host.authenticate(2, ZERO_KEY)).toBe(0x9100);
-    expect(card.memory.image.keys[2]!.failures).toBe(15);
+    expect(card.wallet.keys[2]!.failures).toBe(15);
   });
 });
 

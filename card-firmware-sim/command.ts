@@ -2,7 +2,9 @@
 import { COMM_MODE } from './secure-messaging.ts';
 import { StatusError } from './status.ts';
 import { Transaction } from './transaction.ts';
+import { withApplication } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
+import type { CardApplication } from './card-image.ts';
 import type { CardMemory } from './card-memory.ts';
 import type { ChipEvent } from './chip-event.ts';
 import type { Messaging, Session } from './secure-messaging.ts';
@@ -18,7 +20,8 @@ export interface CardState {
   readonly now: () => number;
   session: Session | undefined;
   transaction: Transaction;
-  selected: 'card' | 'application';
+  /** The card level, or an application by its place in the image. */
+  selected: 'card' | number;
   /** When the command under way arrived. */
   receivedAt: number;
 }
@@ -27,6 +30,19 @@ export interface CardState {
 export function dropSession(state: CardState): void {
   state.session = undefined;
   state.transaction = new Transaction();
+}
+
+/** The application that is selected; 9D at card level. */
+export function selectedApplication(state: CardState): CardApplication {
+  const application = state.selected === 'card' ? undefined : state.memory.image.applications[state.selected];
+  if (application === undefined) throw new StatusError('PERMISSION_DENIED');
+  return application;
+}
+
+/** Makes the selected application permanent as `changed`. */
+export function commitApplication(state: CardState, changed: CardApplication): Promise<void> {
+  if (state.selected === 'card') throw new StatusError('PERMISSION_DENIED');
+  return state.memory.commit(withApplication(state.memory.image, state.selected, changed));
 }
 
 export interface Answer {

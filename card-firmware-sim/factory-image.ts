@@ -1,34 +1,67 @@
-/** A DESFire Light as it leaves the factory: five zero keys, the fixed files, reader-id commitment switched on. */
+/** Cards as they leave the factory: a Light with five zero keys, its fixed files and reader-id commitment switched on; an EV2 or EV3 blank. */
 import { parseAccessRights } from './access-rights.ts';
-import { PROFILES } from './profile.ts';
+import { KEY_SETTING, WALLET_NAME } from './card-image.ts';
 import { COMM_MODE } from './secure-messaging.ts';
 import { BLOCK_BYTES, ZERO_BLOCK } from './crypto.ts';
 import { concatBytes } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardFile, CardImage, CardKey } from './card-image.ts';
 import type { CommMode } from './secure-messaging.ts';
+import type { ProfileName } from './profile.ts';
 import type { Random } from './crypto.ts';
 
 export const UID_BYTES = 7;
 /** ISO 7816-6: NXP, and so the first byte of every UID of theirs. */
 const NXP = 0x04;
+/** Nothing about a blank card is closed yet. */
+const ALL_SETTINGS = KEY_SETTING.MASTER_KEY_CHANGEABLE | KEY_SETTING.FREE_LISTING | KEY_SETTING.FREE_CREATE_DELETE | KEY_SETTING.SETTINGS_CHANGEABLE;
+const LIGHT_DF_ID = 0xdf01;
+const LIGHT_KEY_COUNT = 5;
 const MAX_INT32 = 0x7fffffff;
 
-/** Image of a factory-fresh card; `uid` is 7 bytes and random if not given. Throws RangeError on another length. */
-export function createFactoryImage(options: { readonly uid?: Uint8Array | undefined; readonly random: Random }): CardImage {
+interface FactoryOptions {
+  /** Default: a Light. */
+  readonly profile?: ProfileName | undefined;
+  /** 7 bytes, random if not given. */
+  readonly uid?: Uint8Array | undefined;
+  readonly random: Random;
+}
+
+/** Image of a factory-fresh card. Throws RangeError on a UID of another length. */
+export function createFactoryImage({ profile = 'light', ...options }: FactoryOptions): CardImage {
   const uid: Bytes = options.uid === undefined ? concatBytes(new Uint8Array([NXP]), options.random(UID_BYTES - 1)) : new Uint8Array(options.uid);
   if (uid.length !== UID_BYTES) throw new RangeError(`a card's UID has ${UID_BYTES} bytes`);
   const factoryKey: CardKey = { value: ZERO_BLOCK, version: 0, failures: 0 };
-  return {
-    profile: 'desfire-light',
+  if (profile !== 'light') return { profile, uid, picc: { masterKey: { type: '2k3des', ...factoryKey }, keySettings: ALL_SETTINGS, lostBytes: 0 }, applications: [] };
+  return lightImage(
     uid,
-    keys: Array.from({ length: PROFILES['desfire-light'].keyCount }, () => factoryKey),
-    files: factoryFiles(),
+    Array.from({ length: LIGHT_KEY_COUNT }, () => factoryKey),
+    lightFiles(),
+  );
+}
+
+/** A Light with what is its own; the rest is the same on all of them. */
+export function lightImage(uid: Bytes, keys: readonly CardKey[], files: readonly CardFile[]): CardImage {
+  return {
+    profile: 'light',
+    uid,
+    picc: { masterKey: undefined, keySettings: 0, lostBytes: 0 },
+    applications: [
+      {
+        aid: undefined,
+        isoId: LIGHT_DF_ID,
+        name: WALLET_NAME,
+        keySettings: KEY_SETTING.MASTER_KEY_CHANGEABLE | KEY_SETTING.FREE_LISTING,
+        hasIsoFileIds: true,
+        keys,
+        files,
+      },
+    ],
   };
 }
 
 /** Data sheet MF2DL(H)x0, "delivery configuration"; the order is the one in which GetFileIDs lists them. */
-function factoryFiles(): readonly CardFile[] {
+function lightFiles(): readonly CardFile[] {
   return [
     {
       type: 'transaction-mac',

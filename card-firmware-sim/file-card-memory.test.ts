@@ -36,21 +36,33 @@ describe('the image as text', () => {
     expect(() => createFactoryImage({ uid: new Uint8Array(4), random: secureRandom })).toThrow(RangeError);
   });
 
-  type Plain = Record<string, unknown> & { keys: Record<string, unknown>[]; files: Record<string, unknown>[] };
+  it('of the first format, which knew Lights only, is still read', () => {
+    const image = usableCard(factoryImage());
+    const { uid, applications } = JSON.parse(encodeCardImage(image)) as { uid: string; applications: [{ keys: unknown; files: unknown }] };
+    const { keys, files } = applications[0];
+    expect(parseCardImage(JSON.stringify({ format: 'kessai-card-image-1', profile: 'desfire-light', uid, keys, files }))).toEqual(image);
+  });
+
+  type Plain = Record<string, unknown> & { applications: [Wallet] };
+  type Wallet = Record<string, unknown> & { keys: Record<string, unknown>[]; files: Record<string, unknown>[] };
+  const inWallet = (image: Plain, change: (wallet: Wallet) => unknown): unknown => ({ ...image, applications: [change(image.applications[0])] });
   const damages: [string, (image: Plain) => unknown, string][] = [
-    ['another format', (image) => ({ ...image, format: 'x' }), 'image.format: not kessai-card-image-1'],
+    ['another format', (image) => ({ ...image, format: 'x' }), 'image.format: not kessai-card-image-2 or kessai-card-image-1'],
     ['an unknown profile', (image) => ({ ...image, profile: 'x' }), 'image.profile'],
     ['a short UID', (image) => ({ ...image, uid: '04' }), 'image.uid: not 7 bytes'],
     ['a UID in lower case', (image) => ({ ...image, uid: '04a1a2a3a4a5a6' }), 'image.uid: not a string of upper-case hex'],
-    ['four keys', (image) => ({ ...image, keys: image.keys.slice(1) }), 'image.keys: not a list of 5 to 5'],
-    ['a key of 15 bytes', (image) => ({ ...image, keys: [{ ...image.keys[0], value: '00'.repeat(15) }, ...image.keys.slice(1)] }), 'image.keys[0].value: not 16 bytes'],
-    ['a version of 256', (image) => ({ ...image, keys: [{ ...image.keys[0], version: 256 }, ...image.keys.slice(1)] }), 'image.keys[0].version'],
-    ['a file twice', (image) => ({ ...image, files: [...image.files, image.files[1]] }), 'two files with one number'],
-    ['two transaction-MAC files', (image) => ({ ...image, files: [...image.files, { ...image.files[0], number: 9 }] }), 'more than one transaction-MAC file'],
-    ['a value above its limit', (image) => ({ ...image, files: [{ ...image.files[2], value: 2 ** 31 }] }), 'image.files[0].value'],
-    ['a right of no key', (image) => ({ ...image, files: [{ ...image.files[2], rights: { read: 7, write: 1, readWrite: 1, change: 1 } }] }), 'image.files[0].rights'],
-    ['a communication mode of 2', (image) => ({ ...image, files: [{ ...image.files[2], mode: 2 }] }), 'image.files[0].mode'],
-    ['a record too long', (image) => ({ ...image, files: [{ ...image.files[4], records: ['00'] }] }), 'image.files[0].records: not 16 bytes'],
+    ['no keys', (image) => inWallet(image, (wallet) => ({ ...wallet, keys: [] })), 'image.applications[0].keys: not a list of 1 to 14'],
+    ['four keys', (image) => inWallet(image, (wallet) => ({ ...wallet, keys: wallet.keys.slice(1) })), 'image.applications[0].keys: not 5'],
+    ['a key of 15 bytes', (image) => inWallet(image, (wallet) => ({ ...wallet, keys: [{ ...wallet.keys[0], value: '00'.repeat(15) }, ...wallet.keys.slice(1)] })), 'image.applications[0].keys[0].value: not 16 bytes'],
+    ['a version of 256', (image) => inWallet(image, (wallet) => ({ ...wallet, keys: [{ ...wallet.keys[0], version: 256 }, ...wallet.keys.slice(1)] })), 'image.applications[0].keys[0].version'],
+    ['a file twice', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [...wallet.files, wallet.files[1]] })), 'two files with one number'],
+    ['two transaction-MAC files', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [...wallet.files, { ...wallet.files[0], number: 9 }] })), 'more than one transaction-MAC file'],
+    ['a value above its limit', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [{ ...wallet.files[2], value: 2 ** 31 }] })), 'image.applications[0].files[0].value'],
+    ['a right of no key', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [{ ...wallet.files[2], rights: { read: 7, write: 1, readWrite: 1, change: 1 } }] })), 'image.applications[0].files[0].rights'],
+    ['a communication mode of 2', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [{ ...wallet.files[2], mode: 2 }] })), 'image.applications[0].files[0].mode'],
+    ['a record too long', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [{ ...wallet.files[4], records: ['00'] }] })), 'image.applications[0].files[0].records: not 16 bytes'],
+    ['no application', (image) => ({ ...image, applications: [] }), 'image.applications: not a list of 1 to 1'],
+    ['another profile, but no master key', (image) => ({ ...image, profile: 'ev2' }), 'image.picc.masterKey: missing'],
     ['an unknown field', (image) => ({ ...image, more: 1 }), 'image.more: unknown field'],
     ['a missing field', (image) => ({ ...image, uid: undefined }), 'image.uid: missing'],
     ['a list instead', () => [], 'image: not an object'],

@@ -3,9 +3,10 @@ import { areKnownKeys, NEVER } from './access-rights.ts';
 import { BLOCK_BYTES } from './crypto.ts';
 import { COMM_MODE } from './secure-messaging.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
-import { PROFILE_NAMES, PROFILES } from './profile.ts';
-import { UID_BYTES } from './factory-image.ts';
-import type { AccessRights, CardFile, CardImage, CardKey } from './card-image.ts';
+import { PROFILE_NAMES } from './profile.ts';
+import { lightImage, UID_BYTES } from './factory-image.ts';
+import { usableRecords } from './card-image.ts';
+import type { AccessRights, CardApplication, CardFile, CardImage, CardKey, CardLevel, RecordFile } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CommMode } from './secure-messaging.ts';
 
@@ -13,8 +14,13 @@ export class CardImageError extends Error {
   override readonly name = 'CardImageError';
 }
 
-const FORMAT = 'kessai-card-image-1';
+const FORMAT = 'kessai-card-image-2';
+/** A Light only: its keys and files stood in the image itself. */
+const FORMAT_OF_LIGHTS = 'kessai-card-image-1';
+const LIGHT_KEY_COUNT = 5;
+const MAX_KEYS = 14;
 const MAX_FILES = 32;
+const MAX_APPLICATIONS = 255;
 const MAX_STANDARD_FILE_BYTES = 8192;
 const MAX_INT32 = 0x7fffffff;
 const MAX_UINT32 = 0xffffffff;
@@ -28,16 +34,63 @@ export function encodeCardImage(image: CardImage): string {
 /** Throws CardImageError that names the field. */
 export function parseCardImage(text: string): CardImage {
   const image = new Fields('image', parseJson(text));
-  image.literal('format', [FORMAT]);
+  if (image.literal('format', [FORMAT, FORMAT_OF_LIGHTS]) === FORMAT_OF_LIGHTS) return parseImageOfLight(image);
   const profile = image.literal('profile', PROFILE_NAMES);
-  const keyCount = PROFILES[profile].keyCount;
   const uid = image.bytes('uid', UID_BYTES);
-  const keys = image.list('keys', keyCount, keyCount).map(parseKey);
-  const files = image.list('files', 0, MAX_FILES).map((fields) => parseFile(fields, keyCount));
+  const picc = parseCardLevel(image.object('picc'));
+  const applications = image.list('applications', profile === 'light' ? 1 : 0, profile === 'light' ? 1 : MAX_APPLICATIONS).map(parseApplication);
   image.end();
-  if (new Set(files.map((file) => file.number)).size !== files.length) throw new CardImageError('image.files: two files with one number');
-  if (files.filter((file) => file.type === 'transaction-mac').length > 1) throw new CardImageError('image.files: more than one transaction-MAC file');
-  return { profile, uid, keys, files };
+  if (profile === 'light' && applications[0]?.keys.length !== LIGHT_KEY_COUNT) throw new CardImageError(`image.applications[0].keys: not ${LIGHT_KEY_COUNT}`);
+  if (profile !== 'light' && picc.masterKey === undefined) throw new CardImageError('image.picc.masterKey: missing');
+  const aids = applications.map((application) => application.aid);
+  if (profile !== 'light' && aids.includes(undefined)) throw new CardImageError('image.applications: one without AID');
+  if (new Set(aids).size !== aids.length) throw new CardImageError('image.applications: two with one AID');
+  return { profile, uid, picc, applications };
+}
+
+function parseImageOfLight(image: Fields): CardImage {
+  image.literal('profile', ['desfire-light']);
+  const uid = image.bytes('uid', UID_BYTES);
+  const keys = image.list('keys', LIGHT_KEY_COUNT, LIGHT_KEY_COUNT).map(parseKey);
+  const files = parseFiles(image, LIGHT_KEY_COUNT);
+  image.end();
+  return lightImage(uid, keys, files);
+}
+
+function parseCardLevel(fields: Fields): CardLevel {
+  const level = {
+    masterKey: fields.has('masterKey') ? parseMasterKey(fields.object('masterKey')) : undefined,
+    keySettings: fields.integer('keySettings', 0, 255),
+    lostBytes: fields.integer('lostBytes', 0, MAX_UINT24),
+  };
+  fields.end();
+  return level;
+}
+
+function parseMasterKey(fields: Fields): CardLevel['masterKey'] {
+  return { type: fields.literal('type', ['2k3des', 'aes']), ...parseKey(fields) };
+}
+
+function parseApplication(fields: Fields): CardApplication {
+  const keys = fields.list('keys', 1, MAX_KEYS).map(parseKey);
+  const application = {
+    aid: fields.has('aid') ? fields.integer('aid', 1, MAX_UINT24) : undefined,
+    isoId: fields.has('isoId') ? fields.integer('isoId', 0, 0xffff) : undefined,
+    name: fields.has('name') ? fields.bytes('name', 1, 16) : undefined,
+    keySettings: fields.integer('keySettings', 0, 255),
+    hasIsoFileIds: fields.boolean('hasIsoFileIds'),
+    keys,
+    files: parseFiles(fields, keys.length),
+  };
+  fields.end();
+  return application;
+}
+
+function parseFiles(holder: Fields, keyCount: number): CardFile[] {
+  const files = holder.list('files', 0, MAX_FILES).map((fields) => parseFile(fields, keyCount));
+  if (new Set(files.map((file) => file.number)).size !== files.length) throw holder.error('files', 'two files with one number');
+  if (files.filter((file) => file.type === 'transaction-mac').length > 1) throw holder.error('files', 'more than one transaction-MAC file');
+  return files;
 }
 
 function parseKey(fields: Fields): CardKey {
@@ -47,7 +100,7 @@ function parseKey(fields: Fields): CardKey {
 }
 
 function parseFile(fields: Fields, keyCount: number): CardFile {
-  const type = fields.literal('type', ['standard', 'value', 'cyclic', 'transaction-mac']);
+  const type = fields.literal('type', ['standard', 'backup', 'value', 'linear', 'cyclic', 'transaction-mac']);
   const common = { number: fields.integer('number', 0, 0x1f), mode: parseMode(fields), rights: parseRights(fields.object('rights'), keyCount) };
   const file = TYPE_PARSERS[type](fields, common);
   fields.end();
@@ -57,9 +110,11 @@ function parseFile(fields: Fields, keyCount: number): CardFile {
 type Common = Pick<CardFile, 'number' | 'mode' | 'rights'>;
 
 const TYPE_PARSERS: Record<CardFile['type'], (fields: Fields, common: Common) => CardFile> = {
-  standard: (fields, common) => ({ ...common, type: 'standard', isoId: fields.integer('isoId', 0, 0xffff), content: fields.bytes('content', 1, MAX_STANDARD_FILE_BYTES) }),
+  standard: (fields, common) => ({ ...common, type: 'standard', ...parseContent(fields) }),
+  backup: (fields, common) => ({ ...common, type: 'backup', ...parseContent(fields) }),
   value: parseValueFile,
-  cyclic: parseCyclicFile,
+  linear: (fields, common) => parseRecordFile(fields, { ...common, type: 'linear' }),
+  cyclic: (fields, common) => parseRecordFile(fields, { ...common, type: 'cyclic' }),
   'transaction-mac': (fields, common) => {
     if (common.rights.write !== NEVER) throw fields.error('rights', 'a transaction-MAC file cannot be written');
     return {
@@ -90,10 +145,18 @@ function parseValueFile(fields: Fields, common: Common): CardFile {
   };
 }
 
-function parseCyclicFile(fields: Fields, common: Common): CardFile {
-  const [recordBytes, maxRecords] = [fields.integer('recordBytes', 1, MAX_UINT24), fields.integer('maxRecords', 2, 255)];
-  const records = fields.hexList('records', recordBytes, maxRecords - 1);
-  return { ...common, type: 'cyclic', isoId: fields.integer('isoId', 0, 0xffff), recordBytes, maxRecords, records };
+function parseContent(fields: Fields): { isoId: number | undefined; content: Bytes } {
+  return { isoId: parseIsoId(fields), content: fields.bytes('content', 1, MAX_STANDARD_FILE_BYTES) };
+}
+
+function parseIsoId(fields: Fields): number | undefined {
+  return fields.has('isoId') ? fields.integer('isoId', 0, 0xffff) : undefined;
+}
+
+function parseRecordFile(fields: Fields, common: Common & { readonly type: RecordFile['type'] }): CardFile {
+  const [recordBytes, maxRecords] = [fields.integer('recordBytes', 1, MAX_UINT24), fields.integer('maxRecords', common.type === 'cyclic' ? 2 : 1, MAX_UINT24)];
+  const empty = { ...common, isoId: parseIsoId(fields), recordBytes, maxRecords, records: [] };
+  return { ...empty, records: fields.hexList('records', recordBytes, usableRecords(empty)) };
 }
 
 function parseMode(fields: Fields): CommMode {

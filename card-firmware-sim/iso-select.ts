@@ -1,10 +1,11 @@
 /** ISO SELECT: the one command of the chip that is not native; it chooses card or application and ends what was open. */
 import { concatBytes, equalBytes, parseUintLE } from '#protocol/bytes.ts';
-import { dropSession } from './command.ts';
+import { dropSession, selectedApplication } from './command.ts';
 import { findFile } from './card-image.ts';
 import { isCounterUsedUp } from './commands/file-access.ts';
 import { MASTER_FILE_ID, MASTER_FILE_NAME } from './profile.ts';
 import type { Bytes } from '#protocol/bytes.ts';
+import type { CardApplication } from './card-image.ts';
 import type { CardState } from './command.ts';
 import type { CommandApdu } from './apdu.ts';
 
@@ -52,7 +53,7 @@ export function selectFile(state: CardState, { p1, p2, data }: CommandApdu): Iso
 function selectByName(state: CardState, name: Bytes, withFci: boolean): IsoAnswer {
   if (name.length === 0 || name.length > 16) return refusal(SW.WRONG_LC);
   if (equalBytes(name, MASTER_FILE_NAME)) return selectCard(state);
-  return equalBytes(name, state.profile.dfName) ? selectApplication(state, withFci) : refusal(SW.FILE_NOT_FOUND);
+  return selectApplication(state, withFci, (application) => application.name !== undefined && equalBytes(name, application.name)) ?? refusal(SW.FILE_NOT_FOUND);
 }
 
 function selectById(state: CardState, data: Bytes): IsoAnswer {
@@ -60,7 +61,7 @@ function selectById(state: CardState, data: Bytes): IsoAnswer {
   const id = readFileId(data);
   if (id === MASTER_FILE_ID) return selectCard(state);
   // AN12343 table 9: by identifier the application answers without its file control information.
-  return id === state.profile.dfId ? selectApplication(state, false) : selectElementaryFile(state, id);
+  return selectApplication(state, false, ({ isoId }) => isoId === id) ?? selectElementaryFile(state, id);
 }
 
 function selectCard(state: CardState): IsoAnswer {
@@ -69,17 +70,21 @@ function selectCard(state: CardState): IsoAnswer {
   return { sw: SW.OK, data: new Uint8Array() };
 }
 
-function selectApplication(state: CardState, withFci: boolean): IsoAnswer {
+/** Undefined if no application is the wanted one. */
+function selectApplication(state: CardState, withFci: boolean, isWanted: (application: CardApplication) => boolean): IsoAnswer | undefined {
+  const index = state.memory.image.applications.findIndex(isWanted);
+  const application = state.memory.image.applications[index];
+  if (application === undefined) return undefined;
   dropSession(state);
-  state.selected = 'application';
-  const fci = findFile(state.memory.image, state.profile.fciFileNumber);
+  state.selected = index;
+  const fci = findFile(application, state.profile.fciFileNumber);
   const data = withFci && fci?.type === 'standard' ? fci.content : new Uint8Array();
-  return { sw: isCounterUsedUp(state) ? SW.LIMITED : SW.OK, data };
+  return { sw: isCounterUsedUp(application) ? SW.LIMITED : SW.OK, data };
 }
 
 /** A file below the application: the session stays. */
 function selectElementaryFile(state: CardState, id: number): IsoAnswer {
-  const exists = state.selected === 'application' && state.memory.image.files.some((file) => 'isoId' in file && file.isoId === id);
+  const exists = state.selected !== 'card' && selectedApplication(state).files.some((file) => 'isoId' in file && file.isoId === id);
   return exists ? { sw: SW.OK, data: new Uint8Array() } : refusal(SW.FILE_NOT_FOUND);
 }
 

@@ -122,7 +122,7 @@ describe('management commands', () => {
     expect((await changeKey(5, KEYS[0]!, ZERO_KEY)).status).toBe(0x9140);
     await card.begin(1);
     expect((await changeKey(2, KEYS[2]!, ZERO_KEY)).status).toBe(0x91ae);
-    expect(card.memory.image.keys.every((key) => encodeHex(key.value) === '00'.repeat(16))).toBe(true);
+    expect(card.wallet.keys.every((key) => encodeHex(key.value) === '00'.repeat(16))).toBe(true);
   });
 
   it('the value file is configured once', async () => {

@@ -1,7 +1,7 @@
 /** Power cut at any point: the card is wholly before or wholly after a commit, never between. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CardUnderTest, factoryImage, usableCard, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, factoryImage, usableCard, walletOf, ZERO_KEY } from './testing-card.ts';
 import { Chip } from './chip.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { TestingHost } from './testing-host.ts';
@@ -28,7 +28,7 @@ interface Witness {
 
 function witness(image: CardImage): Witness {
   let seen: Witness = { balance: 0, records: 0, newest: '', counter: 0 };
-  for (const file of image.files) {
+  for (const file of walletOf(image).files) {
     if (file.type === 'value') seen = { ...seen, balance: file.value };
     if (file.type === 'cyclic') seen = { ...seen, records: file.records.length, newest: encodeHex(file.records[0] ?? new Uint8Array()) };
     if (file.type === 'transaction-mac') seen = { ...seen, counter: file.counter };

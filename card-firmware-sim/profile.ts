@@ -9,9 +9,6 @@ export interface Profile {
   readonly softwareVersion: Bytes;
   /** The third GetVersion frame after the UID: batch, calendar week and year. */
   readonly production: Bytes;
-  readonly keyCount: number;
-  readonly dfName: Bytes;
-  readonly dfId: number;
   readonly fciFileNumber: number;
   /** Failed authentications after which a key is locked, and what one success takes off. */
   readonly failureLimit: number;
@@ -27,15 +24,12 @@ export interface Profile {
 export const MASTER_FILE_ID = 0x3f00;
 export const MASTER_FILE_NAME = parseHex('D2760000850100');
 
-/** MIFARE DESFire Light, MF2DL1000 (640 bytes). The models with free applications, EV2 and EV3, get their own entry. */
-const DESFIRE_LIGHT: Profile = {
+/** MIFARE DESFire Light, MF2DL1000 (640 bytes). */
+const LIGHT: Profile = {
   atr: parseHex('3B8180018080'),
   hardwareVersion: parseHex('04080130001305'),
   softwareVersion: parseHex('04080101001305'),
   production: parseHex('FFFFFFFFFF4017'),
-  keyCount: 5,
-  dfName: parseHex('A00000039656434103F015400000000B'),
-  dfId: 0xdf01,
   fciFileNumber: 0x1f,
   failureLimit: 1000,
   failureDecrement: 10,
@@ -44,7 +38,21 @@ const DESFIRE_LIGHT: Profile = {
   openValue: 'committed',
 };
 
-export const PROFILES = { 'desfire-light': DESFIRE_LIGHT } as const satisfies Record<string, Profile>;
+/** MIFARE DESFire EV2, MF3D42 (4 kB). Versions as cards on the market answer them. */
+const EV2: Profile = {
+  ...LIGHT,
+  hardwareVersion: parseHex('04010112001805'),
+  softwareVersion: parseHex('04010102011805'),
+};
+
+/** MIFARE DESFire EV3, MF3D43 (4 kB). */
+const EV3: Profile = {
+  ...EV2,
+  hardwareVersion: parseHex('04010133001805'),
+  softwareVersion: parseHex('04010103001805'),
+};
+
+export const PROFILES = { light: LIGHT, ev2: EV2, ev3: EV3 } as const satisfies Record<string, Profile>;
 
 export type ProfileName = keyof typeof PROFILES;
 export const PROFILE_NAMES = Object.keys(PROFILES) as ProfileName[];

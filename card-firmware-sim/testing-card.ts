@@ -1,12 +1,12 @@
 /** For tests only: a card on the table, with its memory in view and the commands of a payment as one-liners. */
 import { Chip } from './chip.ts';
 import { createFactoryImage } from './factory-image.ts';
-import { encodeInt32LE, withFile } from './card-image.ts';
+import { encodeInt32LE, walletApplication, withApplication, withFile } from './card-image.ts';
 import { encodeUintLE, parseHex } from '#protocol/bytes.ts';
 import { secureRandom } from './crypto.ts';
 import { TestingHost } from './testing-host.ts';
 import { VolatileCardMemory } from './card-memory.ts';
-import type { CardFile, CardImage } from './card-image.ts';
+import type { CardApplication, CardFile, CardImage } from './card-image.ts';
 import type { CardMemory } from './card-memory.ts';
 import type { ChipOptions } from './chip.ts';
 import type { HostAnswer } from './testing-host.ts';
@@ -23,10 +23,24 @@ export function factoryImage(): CardImage {
   return createFactoryImage({ uid: UID, random: secureRandom });
 }
 
-/** The image with some fields of its one file of a type replaced. */
+export function walletOf(image: CardImage): CardApplication {
+  const wallet = walletApplication(image);
+  if (wallet === undefined) throw new Error('a card without the wallet');
+  return wallet;
+}
+
+/** The image with its wallet application changed. */
+export function changeWallet(image: CardImage, change: (wallet: CardApplication) => CardApplication): CardImage {
+  const wallet = walletOf(image);
+  return withApplication(image, image.applications.indexOf(wallet), change(wallet));
+}
+
+/** The image with some fields of the wallet's one file of a type replaced. */
 export function changeFile<T extends CardFile['type']>(image: CardImage, type: T, fields: Partial<Extract<CardFile, { type: T }>>): CardImage {
-  const file = image.files.find((one) => one.type === type);
-  return withFile(image, { ...file, ...fields } as CardFile);
+  return changeWallet(image, (wallet) => {
+    const file = wallet.files.find((one) => one.type === type);
+    return withFile(wallet, { ...file, ...fields } as CardFile);
+  });
 }
 
 /** A card whose value, log and transaction-MAC files key 1 can use and key 3 can load, with 5000 on it and one log record. */
@@ -55,8 +69,12 @@ export class CardUnderTest {
     if (status !== 0x9100) throw new Error(`authentication answered ${status.toString(16)}`);
   }
 
+  get wallet(): CardApplication {
+    return walletOf(this.memory.image);
+  }
+
   fileOf<T extends CardFile['type']>(type: T): Extract<CardFile, { type: T }> {
-    return this.memory.image.files.find((one) => one.type === type) as Extract<CardFile, { type: T }>;
+    return this.wallet.files.find((one) => one.type === type) as Extract<CardFile, { type: T }>;
   }
 
   debit(value: number): Promise<HostAnswer> {

@@ -1,6 +1,6 @@
 /** Values, records and data: what they answer, and that a commit makes them permanent together. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, NONE, UID, usableCard, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, changeFile, changeWallet, NONE, UID, usableCard, ZERO_KEY } from './testing-card.ts';
 import { cmac, truncated } from './testing-host.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { findFile, withFile } from './card-image.ts';
@@ -62,7 +62,7 @@ describe('records and data', () => {
   });
 
   it('standard files are read by offset and length, and written at once', async () => {
-    card = new CardUnderTest((image) => withFile(image, { ...findFile(image, 4)!, mode: 3, rights: { read: 1, write: 1, readWrite: 3, change: 0 } }));
+    card = new CardUnderTest((image) => changeWallet(image, (wallet) => withFile(wallet, { ...findFile(wallet, 4)!, mode: 3, rights: { read: 1, write: 1, readWrite: 3, change: 0 } })));
     await card.begin(1);
     expect((await card.host.send(0x8d, [4, 254, 0, 0, 2, 0, 0], parseHex('ABCD'), 'full', 'mac')).status).toBe(0x9100);
     await card.chip.reset();
@@ -79,7 +79,7 @@ describe('records and data', () => {
   });
 
   it('no answer is longer than 255 bytes', async () => {
-    card = new CardUnderTest((image) => withFile(image, { ...findFile(image, 4)!, mode: 0, rights: { read: 14, write: 14, readWrite: 14, change: 14 } }));
+    card = new CardUnderTest((image) => changeWallet(image, (wallet) => withFile(wallet, { ...findFile(wallet, 4)!, mode: 0, rights: { read: 14, write: 14, readWrite: 14, change: 14 } })));
     await card.host.select();
     expect((await card.chip.process(parseHex('90AD0000070400000000000000'))).slice(-2)).toEqual(parseHex('917E'));
     expect(await card.chip.process(parseHex('90AD00000704000000FD000000'))).toHaveLength(255);
@@ -181,7 +181,7 @@ describe('transactions', () => {
 });
 
 describe('where published documents leave a choice, the profile decides', () => {
-  const profile = PROFILES['desfire-light'];
+  const profile = PROFILES.light;
 
   it('an empty commit may be plain success', async () => {
     card = new CardUnderTest(usableCard, { profile: { ...profile, emptyTransaction: 'OPERATION_OK' } });

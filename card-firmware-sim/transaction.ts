@@ -1,11 +1,11 @@
 /** The open transaction: what commands have changed so far in the shadow, and the input of its transaction MAC (TMI). */
 import { BLOCK_BYTES } from './crypto.ts';
 import { StatusError } from './status.ts';
-import { transactionMacFile, withFile } from './card-image.ts';
+import { transactionMacFile, usableRecords, withFile } from './card-image.ts';
 import { computeTmv, deriveTransactionMacKeys } from './transaction-mac.ts';
 import { concatBytes } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { CardFile, CardImage, CyclicFile, TransactionMacFile, ValueFile } from './card-image.ts';
+import type { CardApplication, CardFile, RecordFile, TransactionMacFile, ValueFile } from './card-image.ts';
 
 /** Changes to one value file. */
 export interface ValueChange {
@@ -27,14 +27,16 @@ const MAX_TMI_BYTES = 1 << 20;
 
 export class Transaction {
   readonly values = new Map<number, ValueChange>();
-  /** The one pending record of each cyclic file. */
+  /** The content of each backup file as the transaction leaves it. */
+  readonly contents = new Map<number, Bytes>();
+  /** The one pending record of each record file. */
   readonly records = new Map<number, Bytes>();
   readerId: CommittedReaderId | undefined;
   readonly #tmi: Bytes[] = [];
   #tmiBytes = 0;
 
   get isEmpty(): boolean {
-    return this.values.size === 0 && this.records.size === 0 && this.#tmiBytes === 0;
+    return this.values.size === 0 && this.contents.size === 0 && this.records.size === 0 && this.#tmiBytes === 0;
   }
 
   get tmi(): Bytes {
@@ -50,9 +52,9 @@ export class Transaction {
     };
   }
 
-  /** Adds one command to the TMI if the card has a transaction-MAC file; each part is filled with zeros to whole blocks. */
-  appendToTmi(image: CardImage, ...parts: readonly Uint8Array[]): void {
-    if (transactionMacFile(image) === undefined) return;
+  /** Adds one command to the TMI if the application has a transaction-MAC file; each part is filled with zeros to whole blocks. */
+  appendToTmi(application: CardApplication, ...parts: readonly Uint8Array[]): void {
+    if (transactionMacFile(application) === undefined) return;
     for (const part of parts) {
       const padded = new Uint8Array(Math.ceil(part.length / BLOCK_BYTES) * BLOCK_BYTES);
       padded.set(part);
@@ -63,17 +65,16 @@ export class Transaction {
   }
 }
 
-/** The image after the transaction: values, records, reader id, TMC and TMV together. */
-export async function applyTransaction(image: CardImage, transaction: Transaction): Promise<CardImage> {
-  let next = image;
-  for (const file of image.files) next = withFile(next, applyToFile(file, transaction));
-  const macFile = transactionMacFile(image);
-  return macFile === undefined ? next : withFile(next, await applyToTransactionMac(image, macFile, transaction));
+/** The application after the transaction: contents, values, records, reader id, TMC and TMV together. */
+export async function applyTransaction(application: CardApplication, uid: Bytes, transaction: Transaction): Promise<CardApplication> {
+  const next = { ...application, files: application.files.map((file) => applyToFile(file, transaction)) };
+  const macFile = transactionMacFile(application);
+  return macFile === undefined ? next : withFile(next, await applyToTransactionMac(uid, macFile, transaction));
 }
 
-async function applyToTransactionMac(image: CardImage, file: TransactionMacFile, transaction: Transaction): Promise<TransactionMacFile> {
+async function applyToTransactionMac(uid: Bytes, file: TransactionMacFile, transaction: Transaction): Promise<TransactionMacFile> {
   const counter = file.counter + 1;
-  const { sesTmMacKey } = await deriveTransactionMacKeys(file.appTmKey, counter, image.uid);
+  const { sesTmMacKey } = await deriveTransactionMacKeys(file.appTmKey, counter, uid);
   const tmv = await computeTmv(sesTmMacKey, transaction.tmi);
   const readerId = transaction.readerId?.authenticated === true ? transaction.readerId.readerId : file.readerId;
   return { ...file, counter, tmv, readerId };
@@ -82,8 +83,10 @@ async function applyToTransactionMac(image: CardImage, file: TransactionMacFile,
 function applyToFile(file: CardFile, transaction: Transaction): CardFile {
   const change = transaction.values.get(file.number);
   if (file.type === 'value' && change !== undefined) return applyValue(file, change);
+  const content = transaction.contents.get(file.number);
+  if (file.type === 'backup' && content !== undefined) return { ...file, content };
   const record = transaction.records.get(file.number);
-  if (file.type === 'cyclic' && record !== undefined) return appendRecord(file, record);
+  if ((file.type === 'cyclic' || file.type === 'linear') && record !== undefined) return appendRecord(file, record);
   return file;
 }
 
@@ -92,6 +95,6 @@ function applyValue(file: ValueFile, change: ValueChange): ValueFile {
   return { ...file, value: change.value, limitedCredit: change.debited ?? spent };
 }
 
-function appendRecord(file: CyclicFile, record: Bytes): CyclicFile {
-  return { ...file, records: [record, ...file.records].slice(0, file.maxRecords - 1) };
+function appendRecord(file: RecordFile, record: Bytes): RecordFile {
+  return { ...file, records: [record, ...file.records].slice(0, usableRecords(file)) };
 }

@@ -6,6 +6,7 @@ import { COMM_MODE, deriveSessionKeys, Session } from './secure-messaging.ts';
 import { computeTmv, deriveTransactionMacKeys, encipherReaderId } from './transaction-mac.ts';
 import { concatBytes, encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
 import { createFactoryImage } from './factory-image.ts';
+import { changeWallet } from './testing-card.ts';
 import { DF_NAME_SELECT } from './testing-host.ts';
 import { PROFILES } from './profile.ts';
 import { VolatileCardMemory } from './card-memory.ts';
@@ -13,7 +14,7 @@ import { withFile, withKey } from './card-image.ts';
 import published from './vectors/desfire.json' with { type: 'json' };
 import generated from './vectors/desfire-session-generated.json' with { type: 'json' };
 import type { Bytes } from '#protocol/bytes.ts';
-import type { CardImage } from './card-image.ts';
+import type { CardApplication, CardImage } from './card-image.ts';
 
 type Vector = Record<string, string | number | boolean | null>;
 
@@ -27,11 +28,11 @@ function vectors(kind: string): { id: string; text: (name: string) => string; he
   }));
 }
 
-function factoryCard(image?: (factory: CardImage) => CardImage, random?: Bytes[]): Chip {
-  const factory = createFactoryImage({ uid: parseHex('04DE5F1EACC040'), random: () => new Uint8Array() });
+function factoryCard(change?: (wallet: CardApplication) => CardApplication, random?: Bytes[]): Chip {
+  const factory: CardImage = createFactoryImage({ uid: parseHex('04DE5F1EACC040'), random: () => new Uint8Array() });
   const queue = [...(random ?? [])];
   return new Chip({
-    memory: new VolatileCardMemory(image?.(factory) ?? factory),
+    memory: new VolatileCardMemory(change === undefined ? factory : changeWallet(factory, change)),
     random: (length) => {
       const next = queue.shift();
       if (next?.length !== length) throw new Error('not the random bytes that the transcript has here');
@@ -70,7 +71,7 @@ describe('AES', () => {
 describe('AuthenticateEV2First', () => {
   it.each(vectors('auth-ev2-first'))('the chip answers $id byte for byte', async ({ hex, text, number }) => {
     const keyNo = number('keyNo');
-    const chip = factoryCard((image) => withKey(image, keyNo, { value: hex('key'), version: 0, failures: 0 }), [hex('RndB'), hex('TI')]);
+    const chip = factoryCard((wallet) => withKey(wallet, keyNo, { value: hex('key'), version: 0, failures: 0 }), [hex('RndB'), hex('TI')]);
     await chip.process(parseHex(DF_NAME_SELECT));
     expect(encodeHex(await chip.process(hex('capdu1')))).toBe(text('rapdu1'));
     expect(encodeHex(await chip.process(hex('capdu2')))).toBe(text('rapdu2'));
@@ -138,7 +139,7 @@ describe('plain transcripts', () => {
   it('GetVersion answers in three frames', async () => {
     const chip = factoryCard();
     expect(encodeHex(await chip.process(parseHex('9060000000')))).toBe('0408013000130591AF');
-    expect(encodeHex(await chip.process(parseHex('90AF000000')))).toBe(`${encodeHex(PROFILES['desfire-light'].softwareVersion)}91AF`);
+    expect(encodeHex(await chip.process(parseHex('90AF000000')))).toBe(`${encodeHex(PROFILES.light.softwareVersion)}91AF`);
     expect(encodeHex(await chip.process(parseHex('90AF000000')))).toBe('04DE5F1EACC040FFFFFFFFFF40179100');
   });
 });
@@ -146,14 +147,14 @@ describe('plain transcripts', () => {
 describe('a whole payment session', () => {
   it('is answered byte for byte, and its TMC and TMV are those of the transcript', async () => {
     const rights = { read: 3, write: 3, readWrite: 3, change: 0 };
-    const prepared = (factory: CardImage): CardImage => {
-      let image = withKey(factory, 3, { value: parseHex(generated.key), version: 1, failures: 0 });
+    const prepared = (factory: CardApplication): CardApplication => {
+      let wallet = withKey(factory, 3, { value: parseHex(generated.key), version: 1, failures: 0 });
       for (const file of factory.files) {
-        if (file.type === 'value') image = withFile(image, { ...file, rights, value: 5000 });
-        if (file.type === 'cyclic') image = withFile(image, { ...file, rights });
-        if (file.type === 'transaction-mac') image = withFile(image, { ...file, rights: { ...rights, write: 15 }, appTmKey: parseHex(generated.AppTransactionMACKey), counter: 7 });
+        if (file.type === 'value') wallet = withFile(wallet, { ...file, rights, value: 5000 });
+        if (file.type === 'cyclic') wallet = withFile(wallet, { ...file, rights });
+        if (file.type === 'transaction-mac') wallet = withFile(wallet, { ...file, rights: { ...rights, write: 15 }, appTmKey: parseHex(generated.AppTransactionMACKey), counter: 7 });
       }
-      return image;
+      return wallet;
     };
     const chip = factoryCard(prepared, [parseHex(generated.RndB), parseHex(generated.TI)]);
     await chip.process(parseHex(DF_NAME_SELECT));

@@ -2,6 +2,7 @@
 import { Chip } from '#card-firmware-sim/chip.ts';
 import { VolatileCardMemory } from '#card-firmware-sim/card-memory.ts';
 import { createFactoryImage } from '#card-firmware-sim/factory-image.ts';
+import { walletApplication } from '#card-firmware-sim/card-image.ts';
 import { journalPayments } from '#card-firmware-sim/journal.ts';
 import type { CardChannel } from '#bridge/card-channel.ts';
 import { statusWord, type CardCommand } from '#protocol/apdu.ts';
@@ -34,7 +35,7 @@ export interface InProcessCard {
 export function createInProcessCard(options: { uid: string; journal: Journal; now: () => number }): InProcessCard {
   const memory = new VolatileCardMemory(createFactoryImage({ uid: parseHex(options.uid), random: platformRandom }));
   const chip = new Chip({ memory, observer: journalPayments(options.journal), now: options.now });
-  const file = (type: string) => memory.image.files.find((candidate) => candidate.type === type);
+  const file = (type: string) => walletApplication(memory.image)?.files.find((candidate) => candidate.type === type);
   const card: InProcessCard = {
     cardId: options.uid,
     fate: () => 'answer',

@@ -5,6 +5,7 @@ import { Chip } from '#card-firmware-sim/chip.ts';
 import { createFactoryImage } from '#card-firmware-sim/factory-image.ts';
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { journalPayments } from '#card-firmware-sim/journal.ts';
+import { walletApplication } from '#card-firmware-sim/card-image.ts';
 import type { CommandFate } from '#card-firmware-sim/vpcd.ts';
 import { secureRandom } from '#card-firmware-sim/crypto.ts';
 import { encodeHex, type Bytes } from '#protocol/bytes.ts';
@@ -48,7 +49,7 @@ export async function openSimulatedCard({ folder, name, place: usualPlace, onJou
     cardId: encodeHex(chip.uid),
     fate: () => 'answer',
     balanceMinor: () => {
-      const value = memory.image.files.find((file) => file.type === 'value');
+      const value = walletApplication(memory.image)?.files.find((file) => file.type === 'value');
       return value?.type === 'value' ? BigInt(value.value) : 0n;
     },
     insert: async (place = usualPlace) => {

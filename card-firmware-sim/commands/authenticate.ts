@@ -2,7 +2,7 @@
 import { Aes128, BLOCK_BYTES, ZERO_BLOCK } from '../crypto.ts';
 import { concatBytes, equalBytes } from '#protocol/bytes.ts';
 import { deriveSessionKeys, Session } from '../secure-messaging.ts';
-import { dropSession } from '../command.ts';
+import { commitApplication, dropSession, selectedApplication } from '../command.ts';
 import { STATUS, StatusError } from '../status.ts';
 import { withKey } from '../card-image.ts';
 import type { Answer, CardState, HandshakeCommand } from '../command.ts';
@@ -71,7 +71,7 @@ async function challenge(state: CardState, keyNo: number, key: CardKey, open: (r
 
 function requireUsableKey(state: CardState, keyNo: number): CardKey {
   // At card level there are only the originality keys, which need LRP.
-  const key = state.selected === 'application' ? state.memory.image.keys[keyNo] : undefined;
+  const key = state.selected === 'card' ? undefined : selectedApplication(state).keys[keyNo];
   if (key === undefined) throw new StatusError('NO_SUCH_KEY');
   if (key.failures >= state.profile.failureLimit) throw new StatusError('PERMISSION_DENIED');
   return key;
@@ -80,7 +80,7 @@ function requireUsableKey(state: CardState, keyNo: number): CardKey {
 /** Failed authentication counter: a failure adds one, a success takes some off, the limit locks the key. */
 async function countAttempt(state: CardState, keyNo: number, key: CardKey, succeeded: boolean): Promise<void> {
   const failures = succeeded ? Math.max(0, key.failures - state.profile.failureDecrement) : key.failures + 1;
-  if (failures !== key.failures) await state.memory.commit(withKey(state.memory.image, keyNo, { ...key, failures }));
+  if (failures !== key.failures) await commitApplication(state, withKey(selectedApplication(state), keyNo, { ...key, failures }));
 }
 
 function rotateLeft(block: Uint8Array): Bytes {

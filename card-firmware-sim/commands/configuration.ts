@@ -1,5 +1,5 @@
 /** SetConfiguration: what is settled once in the life of a card. */
-import { ENCIPHERED_REQUEST, requireMasterSession } from '../command.ts';
+import { commitApplication, ENCIPHERED_REQUEST, requireMasterSession, selectedApplication } from '../command.ts';
 import { parseInt32LE, withFile } from '../card-image.ts';
 import { requireFileOfType } from './file-access.ts';
 import { StatusError } from '../status.ts';
@@ -39,7 +39,7 @@ async function configureValueFile(state: CardState, data: Bytes): Promise<void> 
   const limitedCreditEnabled = (option & LIMITED_CREDIT_ENABLED) !== 0;
   const freeGetValue = (option & FREE_GET_VALUE) !== 0;
   const configured = { ...file, lower, upper, value, limitedCreditEnabled, freeGetValue, limitedCredit: 0, configured: true };
-  await state.memory.commit(withFile(state.memory.image, configured));
+  await commitApplication(state, withFile(selectedApplication(state), configured));
   // A change of the old value that was still open has lost its ground.
   state.transaction = new Transaction();
 }

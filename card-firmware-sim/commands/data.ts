@@ -1,6 +1,7 @@
-/** ReadData of standard files and of the transaction-MAC file, and WriteData, which is permanent at once and part of no transaction. */
+/** ReadData of data files and of the transaction-MAC file, and WriteData: at once permanent in a standard file, through the transaction in a backup file. */
+import { commitApplication, selectedApplication } from '../command.ts';
 import { concatBytes, encodeUintLE } from '#protocol/bytes.ts';
-import { fileAccess, fileMessaging, parseRange, requireDataAccess, requireFile, requireFileOfType } from './file-access.ts';
+import { fileAccess, fileMessaging, parseRange, requireDataAccess, requireFile } from './file-access.ts';
 import { GRANTS } from '../access-rights.ts';
 import { StatusError } from '../status.ts';
 import { withFile } from '../card-image.ts';
@@ -25,14 +26,14 @@ export const readData: SecuredCommand = {
     // Reading TMC and TMV changes nothing about the transaction that they describe.
     if (file.type !== 'transaction-mac') {
       const described = concatBytes(new Uint8Array([instruction]), header.subarray(0, 4), encodeUintLE(data.length, 3));
-      state.transaction.appendToTmi(state.memory.image, described, data);
+      state.transaction.appendToTmi(selectedApplication(state), described, data);
     }
     return { data };
   },
 };
 
 function readableContent(file: CardFile): Bytes {
-  if (file.type === 'standard') return file.content;
+  if (file.type === 'standard' || file.type === 'backup') return file.content;
   if (file.type === 'transaction-mac') return concatBytes(encodeUintLE(file.counter, 4), file.tmv);
   throw new StatusError('PERMISSION_DENIED');
 }
@@ -46,15 +47,17 @@ export const writeData: SecuredCommand = {
     return fileMessaging(file, fileAccess(state, file, GRANTS.writeData), 'write');
   },
   async execute(state, { instruction, header, data }) {
-    const file = requireFileOfType(state, header[0], 'standard');
+    const file = requireFile(state, header[0]);
+    if (file.type !== 'standard' && file.type !== 'backup') throw new StatusError('PERMISSION_DENIED');
     requireDataAccess(state, file, fileAccess(state, file, GRANTS.writeData));
     const { first: offset } = parseRange(header);
     if (data.length === 0) throw new StatusError('PARAMETER_ERROR');
     if (offset + data.length > file.content.length) throw new StatusError('BOUNDARY_ERROR');
-    const content = new Uint8Array(file.content);
+    const content = new Uint8Array(state.transaction.contents.get(file.number) ?? file.content);
     content.set(data, offset);
-    await state.memory.commit(withFile(state.memory.image, { ...file, content }));
-    state.transaction.appendToTmi(state.memory.image, concatBytes(new Uint8Array([instruction]), header), data);
+    if (file.type === 'backup') state.transaction.contents.set(file.number, content);
+    else await commitApplication(state, withFile(selectedApplication(state), { ...file, content }));
+    state.transaction.appendToTmi(selectedApplication(state), concatBytes(new Uint8Array([instruction]), header), data);
     return {};
   },
 };

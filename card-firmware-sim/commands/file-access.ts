@@ -1,17 +1,17 @@
 /** How every file command finds its file, decides how it travels, and asks for its rights. */
 import { accessTo, requireGranted } from '../access-rights.ts';
 import { COMM_MODE } from '../secure-messaging.ts';
-import { ENCIPHERED_REQUEST, ENCIPHERED_RESPONSE, MAC_BOTH_WAYS, PLAIN } from '../command.ts';
+import { ENCIPHERED_REQUEST, ENCIPHERED_RESPONSE, MAC_BOTH_WAYS, PLAIN, selectedApplication } from '../command.ts';
 import { findFile, transactionMacFile } from '../card-image.ts';
 import { parseUintLE } from '#protocol/bytes.ts';
 import { StatusError } from '../status.ts';
 import type { Access, Right } from '../access-rights.ts';
-import type { CardFile } from '../card-image.ts';
+import type { CardApplication, CardFile, RecordFile } from '../card-image.ts';
 import type { CardState } from '../command.ts';
 import type { Messaging } from '../secure-messaging.ts';
 
 export function requireFile(state: CardState, number: number | undefined): CardFile {
-  const file = number === undefined ? undefined : findFile(state.memory.image, number);
+  const file = number === undefined ? undefined : findFile(selectedApplication(state), number);
   if (file === undefined) throw new StatusError('FILE_NOT_FOUND');
   return file;
 }
@@ -21,6 +21,13 @@ export function requireFileOfType<T extends CardFile['type']>(state: CardState, 
   const file = requireFile(state, number);
   if (file.type !== type) throw new StatusError('PERMISSION_DENIED');
   return file as Extract<CardFile, { type: T }>;
+}
+
+/** A record file of either kind. */
+export function requireRecordFile(state: CardState, number: number | undefined): RecordFile {
+  const file = requireFile(state, number);
+  if (file.type !== 'linear' && file.type !== 'cyclic') throw new StatusError('PERMISSION_DENIED');
+  return file;
 }
 
 export function fileAccess(state: CardState, file: CardFile, grants: readonly Right[]): Access {
@@ -37,11 +44,11 @@ export function fileMessaging(file: CardFile, access: Access, direction: 'read' 
 /** Grants a command that reads or changes data, unless the transaction counter has reached its limit. */
 export function requireDataAccess(state: CardState, file: CardFile, access: Access): void {
   requireGranted(access);
-  if (file.type !== 'transaction-mac' && isCounterUsedUp(state)) throw new StatusError('PERMISSION_DENIED');
+  if (file.type !== 'transaction-mac' && isCounterUsedUp(selectedApplication(state))) throw new StatusError('PERMISSION_DENIED');
 }
 
-export function isCounterUsedUp(state: CardState): boolean {
-  const macFile = transactionMacFile(state.memory.image);
+export function isCounterUsedUp(application: CardApplication): boolean {
+  const macFile = transactionMacFile(application);
   return macFile !== undefined && macFile.counter >= (macFile.counterLimit ?? 0xffffffff);
 }
 

@@ -3,7 +3,7 @@ import { areKnownKeys, encodeAccessRights, GRANTS, NEVER, parseAccessRights, req
 import { COMM_MODE } from '../secure-messaging.ts';
 import { concatBytes, encodeUintLE, parseUintLE } from '#protocol/bytes.ts';
 import { encodeInt32LE, withFile } from '../card-image.ts';
-import { ENCIPHERED_REQUEST, MAC_BOTH_WAYS, PLAIN } from '../command.ts';
+import { commitApplication, ENCIPHERED_REQUEST, MAC_BOTH_WAYS, PLAIN, selectedApplication } from '../command.ts';
 import { fileAccess, requireFile } from './file-access.ts';
 import { StatusError } from '../status.ts';
 import type { Bytes } from '#protocol/bytes.ts';
@@ -21,14 +21,14 @@ export const getFileIds: SecuredCommand = {
   instruction: 0x6f,
   headerBytes: 0,
   messaging: () => MAC_BOTH_WAYS,
-  execute: (state) => ({ data: new Uint8Array(state.memory.image.files.map((file) => file.number)) }),
+  execute: (state) => ({ data: new Uint8Array(selectedApplication(state).files.map((file) => file.number)) }),
 };
 
 export const getIsoFileIds: SecuredCommand = {
   instruction: 0x61,
   headerBytes: 0,
   messaging: () => MAC_BOTH_WAYS,
-  execute: (state) => ({ data: concatBytes(...state.memory.image.files.flatMap((file) => ('isoId' in file ? [encodeUintLE(file.isoId, 2)] : []))) }),
+  execute: (state) => ({ data: concatBytes(...selectedApplication(state).files.flatMap((file) => ('isoId' in file && file.isoId !== undefined ? [encodeUintLE(file.isoId, 2)] : []))) }),
 };
 
 export const getFileSettings: SecuredCommand = {
@@ -42,14 +42,16 @@ function encodeFileSettings(file: CardFile): Bytes {
   const begin = (type: number, option: number = file.mode): Bytes => concatBytes(new Uint8Array([type, option]), encodeAccessRights(file.rights));
   switch (file.type) {
     case 'standard':
-      return concatBytes(begin(0x00), encodeUintLE(file.content.length, 3));
+    case 'backup':
+      return concatBytes(begin(file.type === 'standard' ? 0x00 : 0x01), encodeUintLE(file.content.length, 3));
     case 'value': {
       const options = (file.limitedCreditEnabled ? 1 : 0) | (file.freeGetValue ? 2 : 0);
       const values = [file.lower, file.upper, file.limitedCredit].map(encodeInt32LE);
       return concatBytes(begin(0x02), ...values, new Uint8Array([options]));
     }
+    case 'linear':
     case 'cyclic':
-      return concatBytes(begin(0x04), encodeUintLE(file.recordBytes, 3), encodeUintLE(file.maxRecords, 3), encodeUintLE(file.records.length, 3));
+      return concatBytes(begin(file.type === 'linear' ? 0x03 : 0x04), encodeUintLE(file.recordBytes, 3), encodeUintLE(file.maxRecords, 3), encodeUintLE(file.records.length, 3));
     case 'transaction-mac': {
       const limit = file.counterLimit === undefined ? new Uint8Array() : encodeUintLE(file.counterLimit, 4);
       const option = file.counterLimit === undefined ? file.mode : file.mode | HAS_COUNTER_LIMIT;
@@ -76,11 +78,11 @@ export const changeFileSettings: SecuredCommand = {
     if ((option & ~(hasCounterLimit ? MODE_BITS | HAS_COUNTER_LIMIT : MODE_BITS)) !== 0) throw new StatusError('PARAMETER_ERROR');
     const rights = parseAccessRights(data.subarray(1));
     const isReadOnlyType = file.type === 'transaction-mac';
-    if (!areKnownKeys(rights, state.profile.keyCount) || (isReadOnlyType && rights.write !== NEVER)) throw new StatusError('PARAMETER_ERROR');
+    if (!areKnownKeys(rights, selectedApplication(state).keys.length) || (isReadOnlyType && rights.write !== NEVER)) throw new StatusError('PARAMETER_ERROR');
     const settings = { mode: parseCommMode(option), rights };
     const counterLimit = hasCounterLimit ? parseUintLE(data.subarray(SETTINGS_BYTES)) : undefined;
     const changed = file.type === 'transaction-mac' ? withCounterLimit({ ...file, ...settings }, counterLimit) : { ...file, ...settings };
-    await state.memory.commit(withFile(state.memory.image, changed));
+    await commitApplication(state, withFile(selectedApplication(state), changed));
     return {};
   },
 };

@@ -1,7 +1,7 @@
 /** GetKeyVersion and ChangeKey. */
 import { BLOCK_BYTES } from '../crypto.ts';
 import { crc32 } from '../crc32.ts';
-import { dropSession, ENCIPHERED_REQUEST, MAC_BOTH_WAYS, requireMasterSession } from '../command.ts';
+import { commitApplication, dropSession, ENCIPHERED_REQUEST, MAC_BOTH_WAYS, requireMasterSession, selectedApplication } from '../command.ts';
 import { equalBytes } from '#protocol/bytes.ts';
 import { StatusError } from '../status.ts';
 import { withKey } from '../card-image.ts';
@@ -34,7 +34,7 @@ export const changeKey: SecuredCommand = {
     const value = isOwn ? sent : sent.map((byte, index) => byte ^ (old.value[index] ?? 0));
     if (!isOwn && !equalBytes(crc32(value), data.subarray(OWN_KEY_BYTES))) throw new StatusError('INTEGRITY_ERROR');
     const changed: CardKey = { value, version: data[BLOCK_BYTES] ?? 0, failures: 0 };
-    await state.memory.commit(withKey(state.memory.image, keyNo, changed));
+    await commitApplication(state, withKey(selectedApplication(state), keyNo, changed));
     // The session ends with the key that made it: the answer then has no MAC.
     if (isOwn) dropSession(state);
     return {};
@@ -42,7 +42,7 @@ export const changeKey: SecuredCommand = {
 };
 
 function requireKey(state: CardState, keyNo: number | undefined): CardKey {
-  const key = keyNo === undefined ? undefined : state.memory.image.keys[keyNo];
+  const key = keyNo === undefined ? undefined : selectedApplication(state).keys[keyNo];
   if (key === undefined) throw new StatusError('NO_SUCH_KEY');
   return key;
 }

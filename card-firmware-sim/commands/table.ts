@@ -12,7 +12,7 @@ import { setConfiguration } from './configuration.ts';
 import type { Command } from '../command.ts';
 import type { ProfileName } from '../profile.ts';
 
-const DESFIRE_LIGHT: readonly Command[] = [
+const LIGHT: readonly Command[] = [
   authenticateEv2First,
   authenticateEv2NonFirst,
   getVersion,
@@ -40,5 +40,11 @@ const DESFIRE_LIGHT: readonly Command[] = [
 ];
 
 export const COMMANDS: Readonly<Record<ProfileName, ReadonlyMap<number, Command>>> = {
-  'desfire-light': new Map(DESFIRE_LIGHT.map((command) => [command.instruction, command])),
+  light: byInstruction(LIGHT),
+  ev2: byInstruction(LIGHT),
+  ev3: byInstruction(LIGHT),
 };
+
+function byInstruction(commands: readonly Command[]): ReadonlyMap<number, Command> {
+  return new Map(commands.map((command) => [command.instruction, command]));
+}

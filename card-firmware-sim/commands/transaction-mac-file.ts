@@ -2,7 +2,7 @@
 import { AES_TM_KEY, MODE_BITS, parseCommMode } from './file-settings.ts';
 import { areKnownKeys, NEVER, parseAccessRights } from '../access-rights.ts';
 import { BLOCK_BYTES } from '../crypto.ts';
-import { ENCIPHERED_REQUEST, MAC_BOTH_WAYS, requireMasterSession } from '../command.ts';
+import { commitApplication, ENCIPHERED_REQUEST, MAC_BOTH_WAYS, requireMasterSession, selectedApplication } from '../command.ts';
 import { findFile, transactionMacFile } from '../card-image.ts';
 import { requireFile } from './file-access.ts';
 import { StatusError } from '../status.ts';
@@ -20,8 +20,8 @@ export const deleteFile: SecuredCommand = {
     requireMasterSession(state);
     const file = requireFile(state, header[0]);
     if (file.type !== 'transaction-mac') throw new StatusError('PERMISSION_DENIED');
-    const { image } = state.memory;
-    await state.memory.commit({ ...image, files: image.files.filter((other) => other !== file) });
+    const application = selectedApplication(state);
+    await commitApplication(state, { ...application, files: application.files.filter((other) => other !== file) });
     // What was open belonged to the counter and key that are gone.
     state.transaction = new Transaction();
     return {};
@@ -38,10 +38,10 @@ export const createTransactionMacFile: SecuredCommand = {
     const [number = 0, option = 0] = header;
     const rights = parseAccessRights(header.subarray(2));
     const isKnownOption = (option & ~MODE_BITS) === 0 && header[4] === AES_TM_KEY && number <= MAX_FILE_NUMBER;
-    if (!isKnownOption || !areKnownKeys(rights, state.profile.keyCount) || rights.write !== NEVER) throw new StatusError('PARAMETER_ERROR');
-    const { image } = state.memory;
-    if (findFile(image, number) !== undefined) throw new StatusError('DUPLICATE_ERROR');
-    if (transactionMacFile(image) !== undefined) throw new StatusError('PERMISSION_DENIED');
+    if (!isKnownOption || !areKnownKeys(rights, selectedApplication(state).keys.length) || rights.write !== NEVER) throw new StatusError('PARAMETER_ERROR');
+    const application = selectedApplication(state);
+    if (findFile(application, number) !== undefined) throw new StatusError('DUPLICATE_ERROR');
+    if (transactionMacFile(application) !== undefined) throw new StatusError('PERMISSION_DENIED');
     const file: TransactionMacFile = {
       type: 'transaction-mac',
       number,
@@ -54,7 +54,7 @@ export const createTransactionMacFile: SecuredCommand = {
       readerId: new Uint8Array(BLOCK_BYTES),
       counterLimit: undefined,
     };
-    await state.memory.commit({ ...image, files: [file, ...image.files] });
+    await commitApplication(state, { ...application, files: [file, ...application.files] });
     state.transaction = new Transaction();
     return {};
   },

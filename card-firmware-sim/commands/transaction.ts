@@ -5,7 +5,7 @@ import { concatBytes, encodeUintLE } from '#protocol/bytes.ts';
 import { deriveTransactionMacKeys, encipherReaderId } from '../transaction-mac.ts';
 import { fileAccess, isCounterUsedUp, requireDataAccess } from './file-access.ts';
 import { GRANTS, NEVER } from '../access-rights.ts';
-import { MAC_BOTH_WAYS } from '../command.ts';
+import { commitApplication, MAC_BOTH_WAYS, selectedApplication } from '../command.ts';
 import { STATUS, StatusError } from '../status.ts';
 import { transactionMacFile } from '../card-image.ts';
 import type { SecuredCommand } from '../command.ts';
@@ -16,15 +16,15 @@ export const commitReaderId: SecuredCommand = {
   dataBytes: [BLOCK_BYTES, BLOCK_BYTES],
   messaging: () => MAC_BOTH_WAYS,
   async execute(state, { instruction, data: readerId }) {
-    const { image } = state.memory;
-    const file = transactionMacFile(image);
-    if (file === undefined || state.transaction.readerId !== undefined || isCounterUsedUp(state)) throw new StatusError('PERMISSION_DENIED');
+    const application = selectedApplication(state);
+    const file = transactionMacFile(application);
+    if (file === undefined || state.transaction.readerId !== undefined || isCounterUsedUp(application)) throw new StatusError('PERMISSION_DENIED');
     requireDataAccess(state, file, fileAccess(state, file, GRANTS.commitReaderId));
     const authenticated = state.session !== undefined;
-    const { sesTmEncKey } = await deriveTransactionMacKeys(file.appTmKey, file.counter + 1, image.uid);
+    const { sesTmEncKey } = await deriveTransactionMacKeys(file.appTmKey, file.counter + 1, state.memory.image.uid);
     const enciphered = authenticated ? await encipherReaderId(sesTmEncKey, file.readerId) : new Uint8Array();
     state.transaction.readerId = { readerId, authenticated };
-    state.transaction.appendToTmi(image, concatBytes(new Uint8Array([instruction]), readerId, enciphered));
+    state.transaction.appendToTmi(application, concatBytes(new Uint8Array([instruction]), readerId, enciphered));
     return { data: enciphered };
   },
 };
@@ -39,17 +39,18 @@ export const commitTransaction: SecuredCommand = {
   messaging: () => MAC_BOTH_WAYS,
   async execute(state, { data: [option = 0] }) {
     const { transaction } = state;
-    const macFile = transactionMacFile(state.memory.image);
+    const application = selectedApplication(state);
+    const macFile = transactionMacFile(application);
     if (option > RETURN_TMC_AND_TMV) throw new StatusError('PARAMETER_ERROR');
     if (option === RETURN_TMC_AND_TMV && macFile === undefined) throw new StatusError('PERMISSION_DENIED');
     if (transaction.isEmpty) return { status: STATUS[state.profile.emptyTransaction] };
-    if (isCounterUsedUp(state)) throw new StatusError('PERMISSION_DENIED');
+    if (isCounterUsedUp(application)) throw new StatusError('PERMISSION_DENIED');
     // Reader-id commitment is on unless the file's ReadWrite right is NEVER.
     if (macFile !== undefined && macFile.rights.readWrite !== NEVER && transaction.readerId === undefined) throw new StatusError('PERMISSION_DENIED');
-    await state.memory.commit(await applyTransaction(state.memory.image, transaction));
+    await commitApplication(state, await applyTransaction(application, state.memory.image.uid, transaction));
     state.transaction = new Transaction();
     state.report({ kind: 'committed', ...transaction.contains, receivedAt: state.receivedAt, at: state.now() });
-    const committed = transactionMacFile(state.memory.image);
+    const committed = transactionMacFile(selectedApplication(state));
     if (option !== RETURN_TMC_AND_TMV || committed === undefined) return {};
     return { data: concatBytes(encodeUintLE(committed.counter, 4), committed.tmv) };
   },

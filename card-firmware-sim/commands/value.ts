@@ -3,6 +3,7 @@ import { concatBytes } from '#protocol/bytes.ts';
 import { encodeInt32LE, parseInt32LE } from '../card-image.ts';
 import { fileAccess, fileMessaging, requireDataAccess, requireFile, requireFileOfType } from './file-access.ts';
 import { GRANTS } from '../access-rights.ts';
+import { selectedApplication } from '../command.ts';
 import { StatusError } from '../status.ts';
 import type { Access, Right } from '../access-rights.ts';
 import type { CardFile, ValueFile } from '../card-image.ts';
@@ -23,7 +24,7 @@ export const getValue: SecuredCommand = {
     requireDataAccess(state, file, accessToValue(state, file));
     const shown = state.profile.openValue === 'shadow' ? openChange(state, file).value : file.value;
     const data = encodeInt32LE(shown);
-    state.transaction.appendToTmi(state.memory.image, concatBytes(new Uint8Array([instruction]), header, data));
+    state.transaction.appendToTmi(selectedApplication(state), concatBytes(new Uint8Array([instruction]), header, data));
     return { data };
   },
 };
@@ -67,7 +68,7 @@ function valueChange(instruction: number, grants: readonly Right[], apply: (chan
       const amount = parseInt32LE(data);
       if (amount < 0) throw new StatusError('PARAMETER_ERROR');
       state.transaction.values.set(file.number, apply(openChange(state, file), amount, file));
-      state.transaction.appendToTmi(state.memory.image, concatBytes(new Uint8Array([instruction]), header, data));
+      state.transaction.appendToTmi(selectedApplication(state), concatBytes(new Uint8Array([instruction]), header, data));
       return {};
     },
   };
