@@ -11,6 +11,7 @@ export const BLOCK_BYTES = 16;
 /** `length`: of the key, in bits; this library wants it at every use. */
 const AES_CMAC = { name: 'AES-CMAC', length: 8 * BLOCK_BYTES };
 export const ZERO_BLOCK: Bytes = new Uint8Array(BLOCK_BYTES);
+const NOTHING: Bytes = new Uint8Array();
 
 /** Source of random bytes; injected, so that published transcripts can be replayed. */
 export type Random = (length: number) => Bytes;
@@ -24,8 +25,8 @@ export const secureRandom: Random = (length) => {
 /** One AES-128 key with the operations that the card needs; key objects are made once, at first use. */
 export class Aes128 {
   readonly #raw: Bytes;
-  #cbcKey: Promise<webcrypto.CryptoKey> | undefined;
-  #cmacKey: Promise<webcrypto.CryptoKey> | undefined;
+  #cbcKey: webcrypto.CryptoKey | undefined;
+  #cmacKey: webcrypto.CryptoKey | undefined;
 
   constructor(key: Uint8Array) {
     if (key.length !== BLOCK_BYTES) throw new RangeError('an AES-128 key has 16 bytes');
@@ -34,8 +35,8 @@ export class Aes128 {
 
   /** AES-CMAC, 16 bytes (RFC 4493). */
   async cmac(message: Uint8Array): Promise<Bytes> {
-    this.#cmacKey ??= subtle.importKey('raw', this.#raw, AES_CMAC, false, ['sign']);
-    return new Uint8Array(await subtle.sign(AES_CMAC, await this.#cmacKey, new Uint8Array(message)));
+    this.#cmacKey ??= await subtle.importKey('raw', this.#raw, AES_CMAC, false, ['sign']);
+    return new Uint8Array(await subtle.sign(AES_CMAC, this.#cmacKey, message as Bytes));
   }
 
   /** One block: AES-ECB, which is CBC with an IV of zero. */
@@ -47,26 +48,29 @@ export class Aes128 {
   async encryptCbc(iv: Uint8Array, blocks: Uint8Array): Promise<Bytes> {
     requireWholeBlocks(blocks);
     const padded = await this.#encryptPadded(iv, blocks);
-    return padded.slice(0, blocks.length);
+    return padded.subarray(0, blocks.length);
   }
 
   /** Inverse of encryptCbc. */
   async decryptCbc(iv: Uint8Array, blocks: Uint8Array): Promise<Bytes> {
     requireWholeBlocks(blocks);
     // WebCrypto insists on PKCS#7: append the ciphertext of one whole padding block, which it then takes off again.
-    const paddingBlock = await this.#encryptPadded(blocks.length === 0 ? iv : blocks.subarray(-BLOCK_BYTES), new Uint8Array());
-    const padded = concatBytes(blocks, paddingBlock);
-    return new Uint8Array(await subtle.decrypt({ name: 'AES-CBC', iv: new Uint8Array(iv) }, await this.#cbc(), padded));
+    const paddingBlock = await this.#encryptPadded(blocks.length === 0 ? iv : blocks.subarray(-BLOCK_BYTES), NOTHING);
+    return new Uint8Array(await subtle.decrypt(aesCbc(iv), await this.#cbc(), concatBytes(blocks, paddingBlock)));
   }
 
   async #encryptPadded(iv: Uint8Array, data: Uint8Array): Promise<Bytes> {
-    return new Uint8Array(await subtle.encrypt({ name: 'AES-CBC', iv: new Uint8Array(iv) }, await this.#cbc(), new Uint8Array(data)));
+    return new Uint8Array(await subtle.encrypt(aesCbc(iv), await this.#cbc(), data as Bytes));
   }
 
-  #cbc(): Promise<webcrypto.CryptoKey> {
-    this.#cbcKey ??= subtle.importKey('raw', this.#raw, { name: 'AES-CBC' }, false, ['encrypt', 'decrypt']);
+  async #cbc(): Promise<webcrypto.CryptoKey> {
+    this.#cbcKey ??= await subtle.importKey('raw', this.#raw, { name: 'AES-CBC' }, false, ['encrypt', 'decrypt']);
     return this.#cbcKey;
   }
+}
+
+function aesCbc(iv: Uint8Array): webcrypto.AesCbcParams {
+  return { name: 'AES-CBC', iv: iv as Bytes };
 }
 
 /** The MAC of the wire: the eight bytes at the odd positions of a CMAC (AN12343, "even bytes" counted from 1). */
