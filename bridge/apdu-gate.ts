@@ -16,7 +16,16 @@ const ADDITIONAL_FRAME = '90AF000000';
 const ANSWER_CHALLENGE = '90AF000020 *32 00';
 const GET_VALUE = '906C000009 03 *8 00';
 const READ_NEWEST_RECORD = '90AB00000F 01 000000 010000 *8 00';
+const READ_ALL_RECORDS = '90AB00000F 01 000000 000000 *8 00';
 const READ_TRANSACTION_MAC = '90AD00000F 0F 000000 0C0000 *8 00';
+const GET_CARD_UID = '9051000008 *8 00';
+const GET_FILE_IDS = '906F000008 *8 00';
+const GET_KEY_VERSION = '9064000009 *9 00';
+const GET_FILE_SETTINGS = '90F5000009 *9 00';
+const CHANGE_KEY = '90C4000029 *41 00';
+/** No other file may be deleted. */
+const DELETE_TRANSACTION_MAC = '90DF000009 0F *8 00';
+const CREATE_TRANSACTION_MAC = '90CE00002D 0F *44 00';
 const authenticate = (keyNumber: 0 | 1 | 3): Template => `9071000002 0${keyNumber} 00 00`;
 
 interface PhaseRule {
@@ -26,11 +35,11 @@ interface PhaseRule {
   readonly passes: readonly { readonly command: Template; readonly times: number }[];
 }
 
-export type PaymentPhase = 'identify' | 'authenticate' | 'read';
+export type PaymentPhase = 'identify' | 'rekey' | 'authenticate' | 'read';
 
 const PAYMENT_PHASES: Record<PaymentPhase, PhaseRule> = {
   identify: {
-    after: ['identify', 'authenticate', 'read'],
+    after: ['identify', 'rekey', 'authenticate', 'read'],
     passes: [
       { command: SELECT_WALLET, times: 1 },
       { command: GET_VERSION, times: 1 },
@@ -39,12 +48,30 @@ const PAYMENT_PHASES: Record<PaymentPhase, PhaseRule> = {
       { command: authenticate(1), times: 1 },
     ],
   },
-  authenticate: { after: ['identify'], passes: [{ command: ANSWER_CHALLENGE, times: 1 }] },
+  /** Newer keys, under key 0 only: whoever has no session with it can change nothing with these. Torn in the middle, a turn is taken again. */
+  rekey: {
+    after: ['identify'],
+    passes: [
+      { command: SELECT_WALLET, times: 4 },
+      { command: authenticate(0), times: 3 },
+      { command: ANSWER_CHALLENGE, times: 3 },
+      { command: GET_CARD_UID, times: 2 },
+      { command: GET_FILE_IDS, times: 2 },
+      { command: GET_KEY_VERSION, times: 10 },
+      { command: GET_FILE_SETTINGS, times: 4 },
+      { command: DELETE_TRANSACTION_MAC, times: 1 },
+      { command: CREATE_TRANSACTION_MAC, times: 1 },
+      { command: CHANGE_KEY, times: 5 },
+      { command: authenticate(1), times: 1 },
+    ],
+  },
+  authenticate: { after: ['identify', 'rekey'], passes: [{ command: ANSWER_CHALLENGE, times: 1 }] },
   read: {
     after: ['authenticate'],
     passes: [
       { command: GET_VALUE, times: 1 },
       { command: READ_NEWEST_RECORD, times: 1 },
+      { command: READ_ALL_RECORDS, times: 1 },
       { command: READ_TRANSACTION_MAC, times: 1 },
     ],
   },
@@ -59,18 +86,18 @@ const OPERATOR_COMMANDS: readonly Template[] = [
   authenticate(1),
   authenticate(3),
   ANSWER_CHALLENGE,
-  '9051000008 *8 00', // GetCardUID
+  GET_CARD_UID,
   '906F000000', // GetFileIDs, open
-  '906F000008 *8 00', // GetFileIDs
+  GET_FILE_IDS,
   '9064000001 *1 00', // GetKeyVersion, open
-  '9064000009 *9 00', // GetKeyVersion
+  GET_KEY_VERSION,
   '90F5000001 *1 00', // GetFileSettings, open
-  '90F5000009 *9 00', // GetFileSettings
-  '90C4000029 *41 00', // ChangeKey
+  GET_FILE_SETTINGS,
+  CHANGE_KEY,
   '905F000019 *25 00', // ChangeFileSettings
   '905C000019 09 *24 00', // SetConfiguration of the value file, and no other configuration
-  '90DF000009 0F *8 00', // DeleteFile of the transaction-MAC file, and no other
-  '90CE00002D 0F *44 00', // CreateTransactionMACFile
+  DELETE_TRANSACTION_MAC,
+  CREATE_TRANSACTION_MAC,
   GET_VALUE,
   '90AB00000F 01 *14 00', // ReadRecords
   READ_TRANSACTION_MAC,

@@ -18,6 +18,13 @@ export const amountSchema = v.pipe(
   v.maxValue(MAX_AMOUNT_MINOR),
 );
 
+/** A sum that may have gone below zero, like what the ledger says of one card: a decimal string on the wire, a bigint of minor units in code. */
+export const signedAmountSchema = v.pipe(
+  v.string(),
+  v.regex(/^(0|-?[1-9][0-9]{0,14})$/),
+  v.transform((text) => BigInt(text)),
+);
+
 export function isCurrency(code: string): code is Currency {
   return Object.hasOwn(CURRENCIES, code);
 }

@@ -48,6 +48,23 @@ export async function openContact(card: Card, keyNumber: KeyNumber): Promise<Car
   return { card, cardId: uidOf(production), cardChallenge: challengeOf(challenge) };
 }
 
+/** A card that is to be issued: a factory Light with its application, or a blank EV2 or EV3 without one. */
+export interface BlankContact {
+  readonly cardId: string;
+  /** Under key 0; null where there is no application yet. */
+  readonly cardChallenge: string | null;
+}
+
+/** As `openContact` under key 0, but a card without the wallet application is no failure. */
+export async function openBlankContact(card: Card): Promise<BlankContact> {
+  const [selected] = await card.transmit('identify', [selectWallet()]);
+  if (selected === undefined) throw new Failure('card/removed');
+  if (statusWord(selected) === OK_ISO) return openContact(card, 0);
+  const [, , production] = await card.transmit('identify', GET_VERSION);
+  if (production === undefined) throw new Failure('card/unsupported', { detail: 'GetVersion refused' });
+  return { cardId: uidOf(production), cardChallenge: null };
+}
+
 /** Frame 3 of GetVersion: UID(7) batch(5) week year. */
 function uidOf(production: Bytes): string {
   const data = responseData(production);

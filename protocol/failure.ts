@@ -41,9 +41,12 @@ export const FAILURES = {
   'customer/unknown': { status: 401, text: 'The settlement institution does not know this browser. Set it up again in the extension\'s options.' },
   'customer/enrolment-code': { status: 403, text: 'This one-time code is wrong, used or too old. Check it, or ask for a new one.' },
   'customer/card-not-linked': { status: 403, text: 'This card belongs to another customer. Use your own card.' },
+  'customer/activation-code': { status: 403, text: 'This activation code is wrong, used or too old, or it belongs to another card. Check it, or ask for a new one.' },
 
   'operator/unknown': { status: 403, text: 'This order is not signed by an operator of the settlement institution.' },
   'operator/order-used': { status: 409, text: 'This operator\'s order has been carried out already.' },
+  'operator/limit': { status: 422, text: 'This order is above what operators may load, at once or in a day. Order less, or wait until tomorrow.' },
+  'operator/balance': { status: 409, text: 'The lost card\'s account does not hold this amount any more. Look at its account and order less.' },
 
   'card/absent': { status: 409, text: 'There is no card on the reader. Put your card on the reader.' },
   'card/removed': { status: 409, text: 'The card was taken away too early. Put it back on the reader and leave it there.' },
@@ -57,6 +60,9 @@ export const FAILURES = {
   'card/refused': { status: 409, text: 'The card refused. Take it away, put it back, and try again.' },
   'card/unresolved': { status: 409, text: 'An earlier payment with this card is not settled yet. Leave the card on the reader and try again.' },
   'card/already-issued': { status: 409, text: 'This card is issued already. Use a factory-fresh card.' },
+  'card/blocked': { status: 403, text: 'This card was reported lost and is blocked for good. Use your other card.' },
+  'card/not-blocked': { status: 409, text: 'This card is in use. Block it first.' },
+  'card/full': { status: 422, text: 'The card has no room for the payment application. Use another blank card.' },
   'card/limit': { status: 422, text: 'The amount is more than this card may hold. Choose a smaller amount.' },
 
   'reader/none': { status: 503, text: 'No card reader was found. Connect your reader and try again.' },

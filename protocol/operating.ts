@@ -1,9 +1,7 @@
-/** What an operator's tool drives with a card on a reader: orders that are signed, carried out by the settlement, and reported back. */
+/** What an operator's tool drives, with or without a card on a reader: orders that are signed, carried out by the settlement, and reported back. */
 import { typeOf, verifyAnswer } from './answer.ts';
-import type { Currency } from './amount.ts';
 import type { CardCommand } from './apdu.ts';
 import type { Bytes } from './bytes.ts';
-import type { CardContact } from './card-contact.ts';
 import { Failure } from './failure.ts';
 import { cardAnswer, cardDialog } from './messages/card-dialog.ts';
 import { encodeResponses, parseCommands } from './messages/fields.ts';
@@ -14,8 +12,8 @@ import { byCertificate, byKnownSender, digestOf, signMessage, verifyMessage, typ
 
 /** The application server's side for operators; each call is one network round. */
 export interface OperatingPort {
-  requestIssue(order: Jws): Promise<Jws>;
-  requestLoad(order: Jws): Promise<Jws>;
+  /** An order of any kind. */
+  requestOrder(order: Jws): Promise<Jws>;
   answerCard(paymentId: string, answer: Jws): Promise<Jws>;
 }
 
@@ -35,25 +33,27 @@ export interface OperatorPorts {
   readonly onTurn?: (turn: number) => void;
 }
 
-export type Report = BodyOf<typeof operatorReport>;
+type OrderBody = BodyOf<typeof operatorOrder>;
+type Report = BodyOf<typeof operatorReport>;
+export type OrderKind = OrderBody['kind'];
+export type ReportOf<Kind extends OrderKind> = Report & { readonly kind: Kind };
+/** What the operator wants; nonce and end are added when it is signed. */
+export type OrderDetails<Kind extends OrderKind> = OrderBody extends infer Body ? (Body extends { kind: Kind } ? Omit<Body, 'orderNonce' | 'expiresAt'> : never) : never;
 
-/** Issuing torn in any way takes fewer turns than this. */
-const MAX_TURNS = 16;
+/** Issuing torn in any way, after a re-keying, takes fewer turns than this. */
+const MAX_TURNS = 24;
 
-type OrderDetails =
-  | { readonly kind: 'issue'; readonly currency: Currency; readonly limitMinor: bigint; readonly customerName: string | null }
-  | { readonly kind: 'load'; readonly currency: Currency; readonly amountMinor: bigint };
-
-/** Signs the order for the card of this contact and relays its dialog until the settlement reports. Throws Failure. */
-export async function carryOut(details: OrderDetails, contact: Pick<CardContact, 'cardId' | 'cardChallenge'>, card: OperatorCard, ports: OperatorPorts): Promise<Report> {
+/** Signs the order and relays the dialog with the card, if there is one, until the settlement reports. Throws Failure. */
+export async function carryOut<Kind extends OrderKind>(details: OrderDetails<Kind> & { readonly kind: Kind }, card: OperatorCard | null, ports: OperatorPorts): Promise<ReportOf<Kind>> {
   const { operating, identity, now, random, onTurn } = ports;
   const orderNonce = randomNonce(random);
-  const order = { ...details, cardId: contact.cardId, cardChallenge: contact.cardChallenge, orderNonce, expiresAt: Math.floor(now()) + MAX_ORDER_LIFE_MS - 60_000 };
+  // The union of what the kinds say, completed with what they share.
+  const order = { ...details, orderNonce, expiresAt: Math.floor(now()) + MAX_ORDER_LIFE_MS - 60_000 } as unknown as OrderBody;
   let request = await signMessage(operatorOrder, order, identity.signer, { introduce: true });
-  let answer = await (details.kind === 'issue' ? operating.requestIssue(request) : operating.requestLoad(request));
+  let answer = await operating.requestOrder(request);
   let sender: Sender | undefined;
   for (let turn = 1; typeOf(answer) === cardDialog.typ; turn++) {
-    if (turn > MAX_TURNS) throw new Failure('settlement/mismatch', { detail: 'an endless dialog' });
+    if (card === null || turn > MAX_TURNS) throw new Failure('settlement/mismatch', { detail: card === null ? 'a dialog without a card' : 'an endless dialog' });
     onTurn?.(turn);
     const message = await verifyMessage(cardDialog, answer, sender === undefined ? byCertificate(identity.verifier, 'settlement') : byKnownSender(sender), identity.tally);
     const { body } = message;
@@ -65,6 +65,17 @@ export async function carryOut(details: OrderDetails, contact: Pick<CardContact,
   }
   const check = sender === undefined ? byCertificate(identity.verifier, 'settlement') : byKnownSender(sender);
   const { body: report } = await verifyAnswer(operatorReport, { request, answer, sender: check, tally: identity.tally });
-  if (report.kind !== details.kind || report.cardId !== contact.cardId || report.previous !== (await digestOf(request))) throw new Failure('message/not-fresh', { detail: 'report of another order' });
+  if (!isOf(details.kind, report) || report.previous !== (await digestOf(request)) || !isAbout(order, report)) throw new Failure('message/not-fresh', { detail: 'report of another order' });
   return report;
+}
+
+function isOf<Kind extends OrderKind>(kind: Kind, report: Report): report is ReportOf<Kind> {
+  return report.kind === kind;
+}
+
+/** The report names the order's own card or payment. */
+function isAbout(order: OrderBody, report: Report): boolean {
+  if ('receipt' in report) return order.kind === 'receipt' && report.receipt.paymentId === order.paymentId;
+  const cardId = 'account' in report ? report.account.cardId : report.cardId;
+  return order.kind !== 'receipt' && cardId === order.cardId;
 }

@@ -26,12 +26,13 @@ export interface Settlement {
   connect(): Promise<void>;
   requestPayment(request: Jws): Promise<Jws>;
   requestReading(request: Jws): Promise<Jws>;
+  requestLink(request: Jws): Promise<Jws>;
   answerCard(paymentId: string, answer: Jws): Promise<Jws>;
   complete(paymentId: string, completion: Jws): Promise<Jws>;
 }
 
-/** What the gate lets pass: the PC's own opening, the server's authentication, reading, and nothing of the debit before consent. */
-export type CardPhase = 'identify' | 'authenticate' | 'read';
+/** What the gate lets pass: the PC's own opening, newer keys, the server's authentication, reading, and nothing of the debit before consent. */
+export type CardPhase = 'identify' | 'rekey' | 'authenticate' | 'read';
 
 /** One card on one reader, behind the gate (bridge/apdu-gate.ts). */
 export interface Card {

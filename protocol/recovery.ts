@@ -40,7 +40,7 @@ export function createRecovery(ports: PaymentPorts, bill: Bill): Recovery {
     return outcome;
   };
 
-  const read = (card: Card): Promise<ReadingReport | Failure> => resolve(card, released?.view.paymentId ?? null, ports).catch(asFailure);
+  const read = (card: Card): Promise<ReadingReport | Failure> => resolve(card, { about: released?.view.paymentId ?? null }, ports).catch(asFailure);
 
   return {
     awaitCard: (reader) => {

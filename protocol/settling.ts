@@ -46,6 +46,9 @@ export interface Offer {
   readonly receivedAt: number;
 }
 
+/** Authentication and reading; before them, once for each newer version of the card's keys, the turns of re-keying. A server that goes on is refused. */
+const MAX_DIALOG_TURNS = 10;
+
 /** ST8 (ST9 to ST11 at the settlement). */
 export async function sendPaymentRequest(settlement: Settlement, attempt: Attempt, identity: Identity): Promise<Turn> {
   const { bill, contact, paymentNonce, readBalance } = attempt;
@@ -65,15 +68,14 @@ export function newAttempt(bill: Bill, contact: CardContact, readBalance: boolea
 export async function relayDialog(settlement: Settlement, first: Turn, binding: DialogBinding, identity: Identity, beforeAnswer: () => void): Promise<Dialog> {
   let turn = first;
   let held: Pick<Dialog, 'sender' | 'paymentId'> | undefined;
-  // A dialog has at most two turns (authentication, reading); a server that goes on is refused.
   for (let turns = 0; typeOf(turn.answer) === cardDialog.typ; turns++) {
-    if (turns === 2) throw new Failure('settlement/mismatch', { detail: 'an endless dialog' });
+    if (turns === MAX_DIALOG_TURNS) throw new Failure('settlement/mismatch', { detail: 'an endless dialog' });
     const message = await verifyAnswer(cardDialog, { ...turn, sender: settlementSender(identity, held?.sender), tally: identity.tally });
     const { body } = message;
     if (held !== undefined && body.paymentId !== held.paymentId) throw new Failure('settlement/mismatch', { detail: 'paymentId' });
     if (body.nonce !== binding.nonce || body.previous !== (await digestOf(turn.request))) throw new Failure('message/not-fresh', { detail: 'dialog of another request' });
-    // Issuing and loading are an operator's; the gate knows only these two phases of a dialog.
-    if (body.phase !== 'authenticate' && body.phase !== 'read') throw new Failure('settlement/mismatch', { detail: `phase ${body.phase}` });
+    // Issuing and loading are an operator's; the gate knows only these phases of a dialog.
+    if (body.phase !== 'rekey' && body.phase !== 'authenticate' && body.phase !== 'read') throw new Failure('settlement/mismatch', { detail: `phase ${body.phase}` });
     held = { sender: message.sender, paymentId: body.paymentId };
     const responses = await binding.contact.card.transmit(body.phase, parseCommands(body.commands));
     const request = await signMessage(cardAnswer, { paymentId: body.paymentId, previous: message.digest, responses: encodeResponses(responses) }, identity.signer);

@@ -26,7 +26,7 @@ beforeEach(async () => {
 async function putBackAndResolve(): Promise<void> {
   world.card.fate = () => 'answer';
   const card = createGatedCard(world.card.open(), new AbortController().signal);
-  await resolve(card, null, world.ports());
+  await resolve(card, { about: null }, world.ports());
   await card.close();
 }
 

@@ -29,6 +29,7 @@ export function createSettlement(origin: string, fetch: typeof globalThis.fetch)
     },
     requestPayment: (request) => exchange('/v1/payments', request),
     requestReading: (request) => exchange('/v1/readings', request),
+    requestLink: (request) => exchange('/v1/links', request),
     answerCard: (paymentId, answer) => exchange(`/v1/payments/${encodeURIComponent(paymentId)}/answers`, answer),
     complete: (paymentId, completion) => exchange(`/v1/payments/${encodeURIComponent(paymentId)}/completion`, completion),
   };

@@ -54,7 +54,7 @@ async function readOnce(payment: OpenPayment, parts: SettleParts, signal: AbortS
   try {
     watch.onView = () => undefined;
     show();
-    const report = await resolve(card, payment.paymentId, { settlement, identity, random });
+    const report = await resolve(card, { about: payment.paymentId }, { settlement, identity, random });
     if (report.cardId !== payment.cardId) throw new Failure('card/changed');
     const outcome = outcomeOf(report, payment.paymentId, payment.bill);
     // The settlement has read the card and not decided this payment: nothing is known yet.

@@ -1,10 +1,10 @@
 /** What the application server must never forget: operations, what they moved, and the notices that it owes. Its two commits a payment are here. */
 import type { Currency } from '#protocol/amount.ts';
+import type { OperationKind } from '#protocol/messages/card-record.ts';
 import type { Jws } from '#protocol/signed.ts';
 
 /** Transitions: INTENT to DONE, ABORTED or EXPIRED; ABORTED to CLOSED; EXPIRED to CLOSED or REFUND_DUE. Nothing else. */
 export type OperationState = 'INTENT' | 'DONE' | 'ABORTED' | 'EXPIRED' | 'CLOSED' | 'REFUND_DUE';
-export type OperationKind = 'pay' | 'load' | 'refund' | 'issue';
 
 export const TRANSITIONS: Readonly<Record<OperationState, readonly OperationState[]>> = {
   INTENT: ['DONE', 'ABORTED', 'EXPIRED'],
@@ -24,6 +24,13 @@ export interface BillOfOperation {
   readonly expiresAt: number;
 }
 
+/** The blocked card that a load takes its value from, by the books. */
+export interface LoadSource {
+  readonly cardId: string;
+  /** Its unresolved payments that the operator counts as not debited: the institution bears it if they were. */
+  readonly countedAsNotDebited: readonly string[];
+}
+
 export interface Intent {
   /** UUID of this attempt. */
   readonly paymentId: string;
@@ -37,8 +44,12 @@ export interface Intent {
   readonly sessionId: string;
   /** TMC before the transaction; null where it was not read. */
   readonly transactionCounter: number | null;
+  /** Of the AppTMKey that TMC and TMV belong to; null for an issue. */
+  readonly keyVersion: number | null;
   /** Hex. */
   readonly expectedTmi: string;
+  /** A load that replaces a lost card: whose value it moves (payment-rules 20). */
+  readonly source: LoadSource | null;
   /** The signed request (payment request or operator's order) that this carries out. */
   readonly request: Jws;
   readonly writtenAt: number;
@@ -55,7 +66,7 @@ export interface Operation extends Intent {
 
 export type Evidence =
   | { readonly by: 'notice'; readonly transactionCounter: number; readonly transactionMac: string; readonly statement: Jws | null; readonly consent: Jws | null }
-  | { readonly by: 'reading'; readonly sessionId: string; readonly newestOperationId: string; readonly transactionCounter: number; readonly balanceMinor: bigint | null }
+  | { readonly by: 'reading'; readonly sessionId: string; readonly newestOperationId: string; readonly transactionCounter: number; readonly transactionMac: string; readonly balanceMinor: bigint | null }
   | { readonly by: 'issuing'; readonly customerId: string }
   | { readonly by: 'clock'; readonly at: number };
 
@@ -67,8 +78,27 @@ export interface Transfer {
   readonly currency: Currency;
 }
 
-/** `cards`: what the cards hold, owed to their holders. `shop:ID`: owed to a shop. `refunds`: owed back to holders. `cash`: what was paid in. */
-export type Account = 'cards' | 'cash' | 'refunds' | `shop:${string}`;
+/** `card:ID`: what a card holds, owed to its holder. `shop:ID`: owed to a shop. `refunds`: owed back to holders. `cash`: what was paid in. */
+export type Account = `card:${string}` | 'cash' | 'refunds' | `shop:${string}`;
+
+/** A card that was reported lost. */
+export interface CardBlock {
+  readonly cardId: string;
+  readonly blockedAt: number;
+  /** The operator's order. */
+  readonly order: Jws;
+}
+
+/** What the books say of a card. */
+export interface BookedCard {
+  readonly block: CardBlock | null;
+  readonly ledgerMinor: bigint;
+  /**
+   * The ledger's balance less every unresolved operation that would lower it, and less every unresolved load that takes from this card;
+   * a load or refund onto it that is unresolved adds nothing. Never below zero.
+   */
+  readonly movableMinor: bigint;
+}
 
 export interface Decision {
   readonly paymentId: string;
@@ -92,9 +122,16 @@ export interface ApplicationStore {
   /**
    * Durable before it resolves (payment-rules 1). Writes nothing and answers which constraint forbids it: an attempt for the same
    * bill that is not proved to have failed, or has ended it (rules 2, 9), or else an unresolved operation on the same card (rule 3).
+   * A blocked card takes nothing of any kind (rule 20); a source must be blocked and hold the amount, by the books and less everything
+   * unresolved but what is counted as not debited, each of these once only.
    * Rejects if the payment id or the operation id was used before.
    */
-  writeIntent(intent: Intent): Promise<'written' | 'bill-taken' | 'card-taken'>;
+  writeIntent(intent: Intent): Promise<'written' | 'bill-taken' | 'card-taken' | 'card-blocked' | 'source-not-blocked' | 'source-too-low'>;
+  /** Durable before it resolves; final; the first order counts. Answers the block that holds. After it no INTENT on this card is written. */
+  blockCard(block: CardBlock): Promise<CardBlock>;
+  bookedCard(cardId: string, currency: Currency): Promise<BookedCard>;
+  /** What is known of the records in a card's log; operations of other cards are not found. */
+  findByOperationIds(cardId: string, operationIds: readonly string[]): Promise<readonly Operation[]>;
   /**
    * Durable before it resolves: state, evidence, transfer and notice in one commit.
    * Answers false, and changes nothing, if the operation is not in a state from which `to` may be reached, or if it is an aborted
