@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { ACTIVATION, exchangesOfCommand } from '#card-firmware-sim/timing-air.ts';
 import { withCrc } from '#card-firmware-sim/usb/air-frame.ts';
 import { PcdIsoDep, requestAts, selectCard } from '#card-firmware-sim/usb/pcd.ts';
 import { Picc } from '#card-firmware-sim/usb/picc.ts';
-import { airTimeUs, CountingField, exchangesOfCommand, tallyOf } from './readers-air.ts';
+import { CountingField, tallyOf } from './readers-air.ts';
 
 const FSDI_256 = 8;
 
@@ -12,20 +13,8 @@ function answeringCard(): Picc {
   return new Picc({ application: { uid: new Uint8Array([4, 1, 2, 3, 4, 5, 6]), process, reset: () => Promise.resolve() } });
 }
 
-describe('modelled air time', () => {
-  test('WUPA and ATQA: 9 and 20 etu, and a frame delay after each', () => {
-    // (9 + 20) * 128 / 13.56 MHz + 2 * 1172 / 13.56 MHz
-    expect(airTimeUs({ bitsOut: 7, bitsIn: 16 })).toBeCloseTo((29 * 128 + 2 * 1172) / 13.56, 6);
-  });
-
-  test('a byte more is 9 etu more', () => {
-    expect(airTimeUs({ bitsOut: 48, bitsIn: 24 }) - airTimeUs({ bitsOut: 40, bitsIn: 24 })).toBeCloseTo((9 * 128) / 13.56, 6);
-  });
-
-  test('nobody answers: the frame alone', () => {
-    expect(airTimeUs({ bitsOut: 7, bitsIn: null })).toBeCloseTo((9 * 128) / 13.56, 6);
-    expect(tallyOf([{ bitsOut: 7, bitsIn: null }, { bitsOut: 7, bitsIn: 16 }])).toMatchObject({ framesOut: 2, framesIn: 1, bytesOut: 2, bytesIn: 2 });
-  });
+test('a frame that nobody answered counts, and costs its own length', () => {
+  expect(tallyOf([{ bitsOut: 7, bitsIn: null }, { bitsOut: 7, bitsIn: 16 }])).toEqual({ framesOut: 2, framesIn: 1, bytesOut: 2, bytesIn: 2, modelledMs: 0.532 });
 });
 
 describe('counted at the field', () => {
@@ -50,6 +39,7 @@ describe('counted at the field', () => {
     field.turnOn();
     await selectCard(field);
     await requestAts(field, FSDI_256, 0);
+    expect(field.exchanges).toEqual(ACTIVATION);
     // ATQA 2, UID CLn 5, SAK 3, twice; ATS 6 and CRC. Out: 1, then 2 and 9 a level, then 4.
     expect(tallyOf(field.exchanges)).toMatchObject({ framesOut: 6, framesIn: 6, bytesOut: 27, bytesIn: 26 });
   });

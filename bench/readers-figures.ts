@@ -1,5 +1,6 @@
 /** What the samples of all readers say: medians, counts, and each time beside the quickest reader's. */
-import { AIR_MODEL, tallyOf, type AirExchange, type AirTally } from './readers-air.ts';
+import type { AirExchange } from '#card-firmware-sim/timing-air.ts';
+import { TALLY_MODEL, tallyOf, type AirTally } from './readers-air.ts';
 import type { Road, RoadKind } from './readers-roads.ts';
 import { USB_TALLY_KEYS, type UsbTally } from './readers-usb.ts';
 import { median, quantile, roundMs, summarize, type Summary } from './statistics.ts';
@@ -149,6 +150,6 @@ export function describeReaders(readers: readonly ReaderFigures[]): string {
       ...(reader.air.findCard === null ? [] : [`  air, finding the card: ${air(reader.air.findCard)}`]),
       `  air, the payment${reader.air.counted ? '' : ' (there is none here; the same commands would need)'}: ${air(reader.air.payment)}; road and air together ${reader.paymentWithAir.medianMs.toFixed(1)} (x${reader.paymentWithAir.ratio.toFixed(2)})`,
     ]),
-    `Air time is a model: ${AIR_MODEL}.`,
+    `Air time is a model: ${TALLY_MODEL}.`,
   ].join('\n');
 }

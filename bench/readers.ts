@@ -2,13 +2,14 @@
 import type { Page } from 'playwright';
 import { createGatedCard } from '#bridge/gated-card.ts';
 import type { CardChannel } from '#bridge/card-channel.ts';
+import { exchangesOfCommand, type AirExchange } from '#card-firmware-sim/timing-air.ts';
 import { wrapNative, type CardCommand } from '#protocol/apdu.ts';
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { selectWallet } from '#protocol/card-contact.ts';
 import { pay } from '#protocol/payment.ts';
 import { createInProcessWorld, type InProcessCustomer, type InProcessWorld } from '#world/in-process.ts';
 import { figuresOf, withRatios, type CardPart, type ReaderFigures, type RoadSamples } from './readers-figures.ts';
-import { AIR_MODEL, exchangesOfCommand, type AirExchange } from './readers-air.ts';
+import { TALLY_MODEL } from './readers-air.ts';
 import type { PageCommand } from './readers-page.ts';
 import { openRoads, ROAD_KINDS, type Road, type RoadKind } from './readers-roads.ts';
 import { difference, NO_TRANSFERS, sum, type UsbTally } from './readers-usb.ts';
@@ -56,7 +57,7 @@ export async function measureReaders(folder: string, runs: number, log: (line: s
         }
       }
     }
-    return { command: encodeHex(SHORT_COMMAND.apdu), airModel: AIR_MODEL, readers: withRatios(samples.map(figuresOf)) };
+    return { command: encodeHex(SHORT_COMMAND.apdu), airModel: TALLY_MODEL, readers: withRatios(samples.map(figuresOf)) };
   } finally {
     await roads.close();
   }
