@@ -21,6 +21,17 @@ export interface CardLevel {
   readonly keySettings: number;
   /** Memory that deleted applications have left behind; only FormatPICC gives it back. */
   readonly lostBytes: number;
+  readonly configuration: CardConfiguration;
+}
+
+/** What SetConfiguration settles for the whole card. */
+export interface CardConfiguration {
+  /** Option 0A: failed authentications lock a key at the limit; each success takes the decrement off. */
+  readonly failedAuthentications: { readonly isCounted: boolean; readonly limit: number; readonly decrement: number };
+  /** Option 05: the two bytes that the card tells about itself at the end of PDcap2. */
+  readonly capabilities: Bytes;
+  /** Option 06, once in a card's life: the application has another name and ISO identifier. */
+  readonly isRenamed: boolean;
 }
 
 export interface CardApplication {
@@ -47,6 +58,8 @@ export interface CardKey {
   readonly version: number;
   /** TotFailCtr: failed authentications, less what successes have paid back. */
   readonly failures: number;
+  /** SeqFailCtr: failed authentications since the last success, at most 255. */
+  readonly failuresInARow: number;
 }
 
 export interface CardMasterKey extends CardKey {

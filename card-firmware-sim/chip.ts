@@ -51,6 +51,7 @@ export class Chip {
       session: undefined,
       transaction: new Transaction(),
       selected: 'card',
+      delays: new WeakMap(),
       receivedAt: 0,
     };
   }
@@ -76,6 +77,7 @@ export class Chip {
       dropSession(this.#state);
       this.#next = undefined;
       this.#state.selected = 'card';
+      this.#state.delays = new WeakMap();
       return Promise.resolve();
     });
   }

@@ -4,7 +4,7 @@ import { StatusError } from './status.ts';
 import { Transaction } from './transaction.ts';
 import { withApplication } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { CardApplication } from './card-image.ts';
+import type { CardApplication, CardKey } from './card-image.ts';
 import type { CardMemory } from './card-memory.ts';
 import type { ChipEvent } from './chip-event.ts';
 import type { Messaging, Session } from './secure-messaging.ts';
@@ -22,6 +22,8 @@ export interface CardState {
   transaction: Transaction;
   /** The card level, or an application by its place in the image. */
   selected: 'card' | number;
+  /** Until when a key takes no authentication (AD). Power lost, the wait begins anew. */
+  delays: WeakMap<CardKey, number>;
   /** When the command under way arrived. */
   receivedAt: number;
 }

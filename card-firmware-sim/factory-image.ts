@@ -1,11 +1,12 @@
 /** Cards as they leave the factory: a Light with five zero keys, its fixed files and reader-id commitment switched on; an EV2 or EV3 blank. */
 import { parseAccessRights } from './access-rights.ts';
 import { KEY_SETTING, WALLET_NAME } from './card-image.ts';
+import { PROFILES } from './profile.ts';
 import { COMM_MODE } from './secure-messaging.ts';
 import { BLOCK_BYTES, ZERO_BLOCK } from './crypto.ts';
 import { concatBytes } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { CardFile, CardImage, CardKey } from './card-image.ts';
+import type { CardConfiguration, CardFile, CardImage, CardKey } from './card-image.ts';
 import type { CommMode } from './secure-messaging.ts';
 import type { ProfileName } from './profile.ts';
 import type { Random } from './crypto.ts';
@@ -19,6 +20,13 @@ const LIGHT_DF_ID = 0xdf01;
 const LIGHT_KEY_COUNT = 5;
 const MAX_INT32 = 0x7fffffff;
 
+/** AN12196, 6.4, and NT4H2421Gx table 50: the defaults at delivery. */
+const FACTORY_CONFIGURATION: CardConfiguration = {
+  failedAuthentications: { isCounted: true, limit: 1000, decrement: 10 },
+  capabilities: new Uint8Array(2),
+  isRenamed: false,
+};
+
 interface FactoryOptions {
   /** Default: a Light. */
   readonly profile?: ProfileName | undefined;
@@ -31,12 +39,12 @@ interface FactoryOptions {
 export function createFactoryImage({ profile = 'light', ...options }: FactoryOptions): CardImage {
   const uid: Bytes = options.uid === undefined ? concatBytes(new Uint8Array([NXP]), options.random(UID_BYTES - 1)) : new Uint8Array(options.uid);
   if (uid.length !== UID_BYTES) throw new RangeError(`a card's UID has ${UID_BYTES} bytes`);
-  const factoryKey: CardKey = { value: ZERO_BLOCK, version: 0, failures: 0 };
-  if (profile !== 'light') return { profile, uid, picc: { masterKey: { type: '2k3des', ...factoryKey }, keySettings: ALL_SETTINGS, lostBytes: 0 }, applications: [] };
+  const factoryKey: CardKey = { value: ZERO_BLOCK, version: 0, failures: 0, failuresInARow: 0 };
+  if (profile !== 'light') return { profile, uid, picc: { masterKey: { type: '2k3des', ...factoryKey }, keySettings: ALL_SETTINGS, lostBytes: 0, configuration: FACTORY_CONFIGURATION }, applications: [] };
   return lightImage(
     uid,
     Array.from({ length: LIGHT_KEY_COUNT }, () => factoryKey),
-    lightFiles(),
+    lightFiles(PROFILES[profile].factoryTransactionMacKey),
   );
 }
 
@@ -45,7 +53,7 @@ export function lightImage(uid: Bytes, keys: readonly CardKey[], files: readonly
   return {
     profile: 'light',
     uid,
-    picc: { masterKey: undefined, keySettings: 0, lostBytes: 0 },
+    picc: { masterKey: undefined, keySettings: 0, lostBytes: 0, configuration: FACTORY_CONFIGURATION },
     applications: [
       {
         aid: undefined,
@@ -61,12 +69,12 @@ export function lightImage(uid: Bytes, keys: readonly CardKey[], files: readonly
 }
 
 /** Data sheet MF2DL(H)x0, "delivery configuration"; the order is the one in which GetFileIDs lists them. */
-function lightFiles(): readonly CardFile[] {
+function lightFiles(appTmKey: Bytes): readonly CardFile[] {
   return [
     {
       type: 'transaction-mac',
       ...common(0x0f, [0x10, 0x1f], COMM_MODE.FULL),
-      appTmKey: ZERO_BLOCK,
+      appTmKey,
       keyVersion: 0,
       counter: 0,
       tmv: new Uint8Array(8),

@@ -6,7 +6,7 @@ import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { PROFILE_NAMES } from './profile.ts';
 import { lightImage, UID_BYTES } from './factory-image.ts';
 import { usableRecords } from './card-image.ts';
-import type { AccessRights, CardApplication, CardFile, CardImage, CardKey, CardLevel, RecordFile } from './card-image.ts';
+import type { AccessRights, CardApplication, CardConfiguration, CardFile, CardImage, CardKey, CardLevel, RecordFile } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CommMode } from './secure-messaging.ts';
 
@@ -62,9 +62,19 @@ function parseCardLevel(fields: Fields): CardLevel {
     masterKey: fields.has('masterKey') ? parseMasterKey(fields.object('masterKey')) : undefined,
     keySettings: fields.integer('keySettings', 0, 255),
     lostBytes: fields.integer('lostBytes', 0, MAX_UINT24),
+    configuration: parseConfiguration(fields.object('configuration')),
   };
   fields.end();
   return level;
+}
+
+function parseConfiguration(fields: Fields): CardConfiguration {
+  const counting = fields.object('failedAuthentications');
+  const failedAuthentications = { isCounted: counting.boolean('isCounted'), limit: counting.integer('limit', 1, 0xffff), decrement: counting.integer('decrement', 0, 0xffff) };
+  counting.end();
+  const configuration = { failedAuthentications, capabilities: fields.bytes('capabilities', 2), isRenamed: fields.boolean('isRenamed') };
+  fields.end();
+  return configuration;
 }
 
 function parseMasterKey(fields: Fields): CardLevel['masterKey'] {
@@ -94,7 +104,7 @@ function parseFiles(holder: Fields, keyCount: number): CardFile[] {
 }
 
 function parseKey(fields: Fields): CardKey {
-  const key = { value: fields.bytes('value', BLOCK_BYTES), version: fields.integer('version', 0, 255), failures: fields.integer('failures', 0, MAX_INT32) };
+  const key = { value: fields.bytes('value', BLOCK_BYTES), version: fields.integer('version', 0, 255), failures: fields.integer('failures', 0, MAX_INT32), failuresInARow: fields.has('failuresInARow') ? fields.integer('failuresInARow', 0, 255) : 0 };
   fields.end();
   return key;
 }

@@ -18,7 +18,7 @@ export const MAC_BYTES = 8;
 /** At this count the next command is answered as if its MAC were wrong. */
 const LAST_COMMAND_COUNTER = 0xffff;
 
-interface SessionKeys {
+export interface SessionKeys {
   readonly sesAuthEncKey: Bytes;
   readonly sesAuthMacKey: Bytes;
 }

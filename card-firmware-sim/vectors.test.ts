@@ -71,7 +71,7 @@ describe('AES', () => {
 describe('AuthenticateEV2First', () => {
   it.each(vectors('auth-ev2-first'))('the chip answers $id byte for byte', async ({ hex, text, number }) => {
     const keyNo = number('keyNo');
-    const chip = factoryCard((wallet) => withKey(wallet, keyNo, { value: hex('key'), version: 0, failures: 0 }), [hex('RndB'), hex('TI')]);
+    const chip = factoryCard((wallet) => withKey(wallet, keyNo, { value: hex('key'), version: 0, failures: 0, failuresInARow: 0 }), [hex('RndB'), hex('TI')]);
     await chip.process(parseHex(DF_NAME_SELECT));
     expect(encodeHex(await chip.process(hex('capdu1')))).toBe(text('rapdu1'));
     expect(encodeHex(await chip.process(hex('capdu2')))).toBe(text('rapdu2'));
@@ -148,7 +148,7 @@ describe('a whole payment session', () => {
   it('is answered byte for byte, and its TMC and TMV are those of the transcript', async () => {
     const rights = { read: 3, write: 3, readWrite: 3, change: 0 };
     const prepared = (factory: CardApplication): CardApplication => {
-      let wallet = withKey(factory, 3, { value: parseHex(generated.key), version: 1, failures: 0 });
+      let wallet = withKey(factory, 3, { value: parseHex(generated.key), version: 1, failures: 0, failuresInARow: 0 });
       for (const file of factory.files) {
         if (file.type === 'value') wallet = withFile(wallet, { ...file, rights, value: 5000 });
         if (file.type === 'cyclic') wallet = withFile(wallet, { ...file, rights });

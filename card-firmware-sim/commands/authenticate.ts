@@ -8,10 +8,10 @@ import { withKey } from '../card-image.ts';
 import type { Answer, CardState, HandshakeCommand } from '../command.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardKey } from '../card-image.ts';
+import type { SessionKeys } from '../secure-messaging.ts';
 
 const MAX_CAPABILITY_BYTES = 6;
-/** PCDcap2 byte 1: the reader asks for LRP, which is not switched on here. */
-const ASKS_FOR_LRP = 0x02;
+const MAX_FAILURES_IN_A_ROW = 255;
 const TRANSACTION_IDENTIFIER_BYTES = 4;
 
 export const authenticateEv2First: HandshakeCommand = {
@@ -21,16 +21,16 @@ export const authenticateEv2First: HandshakeCommand = {
     if (payload.length < 2 || capabilityBytes > MAX_CAPABILITY_BYTES || payload.length !== 2 + capabilityBytes) throw new StatusError('LENGTH_ERROR');
     const readerCapabilities = new Uint8Array(MAX_CAPABILITY_BYTES);
     readerCapabilities.set(payload.subarray(2));
-    if (((readerCapabilities[0] ?? 0) & ASKS_FOR_LRP) !== 0) throw new StatusError('PERMISSION_DENIED');
     const key = requireUsableKey(state, keyNo);
+    state.session = undefined;
     // It starts a new transaction: what was open before is gone.
-    dropSession(state);
-    return challenge(state, keyNo, key, async (rndA, rndB) => {
+    if (state.profile.firstAuthentication === 'aborts-transaction') dropSession(state);
+    // A reader that asks for LRP gets AES all the same, and may take it (NT4H2421Gx, table 19).
+    return challenge(state, keyNo, key, (sessionKeys, rotatedA) => {
       const transactionIdentifier = state.random(TRANSACTION_IDENTIFIER_BYTES);
-      const keys = await deriveSessionKeys(new Aes128(key.value), rndA, rndB);
-      state.session = new Session(keyNo, keys, transactionIdentifier, 0);
-      const cardCapabilities = new Uint8Array(MAX_CAPABILITY_BYTES);
-      return concatBytes(transactionIdentifier, rotateLeft(rndA), cardCapabilities, readerCapabilities);
+      state.session = new Session(keyNo, sessionKeys, transactionIdentifier, 0);
+      const cardCapabilities = concatBytes(new Uint8Array(4), state.memory.image.picc.configuration.capabilities);
+      return concatBytes(transactionIdentifier, rotatedA, cardCapabilities, readerCapabilities);
     });
   },
 };
@@ -45,16 +45,15 @@ export const authenticateEv2NonFirst: HandshakeCommand = {
     const key = requireUsableKey(state, keyNo);
     // Unauthenticated until the second pass succeeds; transaction, TI and counter go on.
     state.session = undefined;
-    return challenge(state, keyNo, key, async (rndA, rndB) => {
-      const keys = await deriveSessionKeys(new Aes128(key.value), rndA, rndB);
-      state.session = new Session(keyNo, keys, previous.transactionIdentifier, previous.commandCounter);
-      return rotateLeft(rndA);
+    return challenge(state, keyNo, key, (sessionKeys, rotatedA) => {
+      state.session = new Session(keyNo, sessionKeys, previous.transactionIdentifier, previous.commandCounter);
+      return rotatedA;
     });
   },
 };
 
 /** `open` begins the session once the reader has proved the key, and returns what the card proves in turn. */
-async function challenge(state: CardState, keyNo: number, key: CardKey, open: (rndA: Bytes, rndB: Bytes) => Promise<Bytes>): Promise<Answer> {
+async function challenge(state: CardState, keyNo: number, key: CardKey, open: (sessionKeys: SessionKeys, rotatedA: Bytes) => Bytes): Promise<Answer> {
   const cipher = new Aes128(key.value);
   const rndB = state.random(BLOCK_BYTES);
   const next = async (payload: Bytes): Promise<Answer> => {
@@ -63,7 +62,8 @@ async function challenge(state: CardState, keyNo: number, key: CardKey, open: (r
     const isProof = equalBytes(nonces.subarray(BLOCK_BYTES), rotateLeft(rndB));
     await countAttempt(state, keyNo, key, isProof);
     if (!isProof) throw new StatusError('AUTHENTICATION_ERROR');
-    const proof = await open(nonces.slice(0, BLOCK_BYTES), rndB);
+    const rndA = nonces.subarray(0, BLOCK_BYTES);
+    const proof = open(await deriveSessionKeys(cipher, rndA, rndB), rotateLeft(rndA));
     return { status: STATUS.OPERATION_OK, data: await cipher.encryptCbc(ZERO_BLOCK, proof) };
   };
   return { status: STATUS.ADDITIONAL_FRAME, data: await cipher.encryptCbc(ZERO_BLOCK, rndB), next };
@@ -73,14 +73,29 @@ function requireUsableKey(state: CardState, keyNo: number): CardKey {
   // At card level there are only the originality keys, which need LRP.
   const key = state.selected === 'card' ? undefined : selectedApplication(state).keys[keyNo];
   if (key === undefined) throw new StatusError('NO_SUCH_KEY');
-  if (key.failures >= state.profile.failureLimit) throw new StatusError('PERMISSION_DENIED');
+  const { isCounted, limit } = state.memory.image.picc.configuration.failedAuthentications;
+  if (isCounted && key.failures >= limit) throw new StatusError('PERMISSION_DENIED');
+  if (isCounted && isDelayed(state, key)) throw new StatusError('AUTHENTICATION_DELAY');
   return key;
+}
+
+/** AN12196, 6.4: after many failures in a row a key answers AD for a while before it takes the next attempt. The while begins anew with each failure and each activation. */
+function isDelayed({ profile, delays, receivedAt }: CardState, key: CardKey): boolean {
+  const delay = profile.authenticationDelay;
+  if (delay === undefined || key.failuresInARow < delay.afterFailures) return false;
+  const until = delays.get(key) ?? receivedAt + delay.stepMs * (key.failuresInARow - delay.afterFailures + 1);
+  delays.set(key, until);
+  return receivedAt < until;
 }
 
 /** Failed authentication counter: a failure adds one, a success takes some off, the limit locks the key. */
 async function countAttempt(state: CardState, keyNo: number, key: CardKey, succeeded: boolean): Promise<void> {
-  const failures = succeeded ? Math.max(0, key.failures - state.profile.failureDecrement) : key.failures + 1;
-  if (failures !== key.failures) await commitApplication(state, withKey(selectedApplication(state), keyNo, { ...key, failures }));
+  const { isCounted, decrement } = state.memory.image.picc.configuration.failedAuthentications;
+  if (!isCounted) return;
+  const failures = succeeded ? Math.max(0, key.failures - decrement) : key.failures + 1;
+  const failuresInARow = succeeded ? 0 : Math.min(key.failuresInARow + 1, MAX_FAILURES_IN_A_ROW);
+  if (failures === key.failures && failuresInARow === key.failuresInARow) return;
+  await commitApplication(state, withKey(selectedApplication(state), keyNo, { ...key, failures, failuresInARow }));
 }
 
 function rotateLeft(block: Uint8Array): Bytes {

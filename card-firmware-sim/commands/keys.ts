@@ -33,7 +33,7 @@ export const changeKey: SecuredCommand = {
     const sent = data.slice(0, BLOCK_BYTES);
     const value = isOwn ? sent : sent.map((byte, index) => byte ^ (old.value[index] ?? 0));
     if (!isOwn && !equalBytes(crc32(value), data.subarray(OWN_KEY_BYTES))) throw new StatusError('INTEGRITY_ERROR');
-    const changed: CardKey = { value, version: data[BLOCK_BYTES] ?? 0, failures: 0 };
+    const changed: CardKey = { value, version: data[BLOCK_BYTES] ?? 0, failures: 0, failuresInARow: 0 };
     await commitApplication(state, withKey(selectedApplication(state), keyNo, changed));
     // The session ends with the key that made it: the answer then has no MAC.
     if (isOwn) dropSession(state);
