@@ -30,8 +30,9 @@ export type CardReading = v.InferOutput<typeof readingSchema>;
 
 const answersSchema = v.strictObject({ sessionId: sessionIdSchema, responses: responsesSchema });
 const openedSchema = v.strictObject({ sessionId: sessionIdSchema, cardId: cardIdSchema, commands: commandsSchema });
-/** `rekey-first`: the card's keys are of an older version than the store's, or a re-keying of it was torn. */
-const openedOrRekeySchema = v.variant('at', [v.strictObject({ at: v.literal('opened'), ...openedSchema.entries }), v.strictObject({ at: v.literal('rekey-first') })]);
+/** `rekey-first`: the card's keys are of an older version than the store's, or a re-keying of it was `torn`. */
+const openedOrRekeySchema = v.variant('at', [v.strictObject({ at: v.literal('opened'), ...openedSchema.entries }), v.strictObject({ at: v.literal('rekey-first'), torn: v.boolean() })]);
+export type OpenedOrRekey = v.InferOutput<typeof openedOrRekeySchema>;
 const batchSchema = v.strictObject({ commands: commandsSchema });
 
 /** Commands with which value moves, and what the server will need to prove that it did. */
@@ -93,8 +94,8 @@ export const securityApi = defineApi({
   /** Begins re-keying; ends every session of the card. Durably remembered before the first key changes. */
   openRekey: { request: v.strictObject({ cardId: cardIdSchema }), response: openedSchema },
   /**
-   * The next batch of re-keying. `changing`: from this batch on the card is changed, so ask once more whether anything is unresolved before it leaves.
-   * `done`: `cardChallenge` is the card's new challenge under key 1.
+   * The next batch of re-keying. The first answers prove the card under key 0, which ends whatever session it was in; the second begin the change:
+   * ask between them once more whether anything is unresolved, unless it goes on with one that was torn. `done`: `cardChallenge` is the card's new challenge under key 1.
    */
   continueRekey: {
     request: answersSchema,
