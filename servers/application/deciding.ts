@@ -8,7 +8,7 @@ import type { Decision, Evidence, Intent, Operation, Transfer } from './store.ts
 
 /** An operation as the PC hears of it: the debit happened, or it did not. */
 export interface Decided {
-  readonly operation: Intent;
+  readonly operation: Operation;
   readonly outcome: 'paid' | 'not-paid';
   readonly notice: Jws | null;
 }
@@ -53,8 +53,11 @@ export function createDeciding(parts: ApplicationParts): Deciding {
     byReading: async ({ sessionId, unresolved }, reading) => {
       const decided: Decided[] = [];
       for (const operation of unresolved) {
-        const debited = reading.newestRecord.operationId === operation.operationId;
-        const evidence: Evidence = { by: 'reading', sessionId, newestOperationId: reading.newestRecord.operationId, transactionCounter: reading.transactionCounter, balanceMinor: reading.balanceMinor };
+        const [newest] = reading.records;
+        const { transactionCounter, transactionMac, balanceMinor } = reading;
+        const debited = newest.operationId === operation.operationId;
+        if (debited) await requireTransactionMac(operation, reading, parts);
+        const evidence: Evidence = { by: 'reading', sessionId, newestOperationId: newest.operationId, transactionCounter, transactionMac, balanceMinor };
         const to = operation.state === 'EXPIRED' ? (debited ? 'REFUND_DUE' : 'CLOSED') : debited ? 'DONE' : 'ABORTED';
         await decide(operation, to, evidence);
         const settled = await store.find(operation.paymentId);
@@ -76,6 +79,16 @@ export function createDeciding(parts: ApplicationParts): Deciding {
   };
 }
 
+/**
+ * The log has decided (payment-rules 6); the transaction MAC is the cross-check: the card must have committed exactly what was ordered, or nothing is
+ * decided. An issue has no expected TMI, and a card that was re-keyed since has another count and key.
+ */
+async function requireTransactionMac({ cardId, keyVersion, expectedTmi }: Intent, { transactionCounter, transactionMac, ...reading }: CardReading, { security }: ApplicationParts): Promise<void> {
+  if (keyVersion === null || keyVersion !== reading.keyVersion) return;
+  const isOurs = await security.checkTransaction({ cardId, keyVersion, transactionCounter, transactionMac, transactionMacInput: expectedTmi });
+  if (!isOurs) throw new Failure('card/not-genuine', { detail: 'the log shows the operation, the transaction MAC another one' });
+}
+
 /** The shop hears "paid" from DONE, "not paid" from CLOSED or EXPIRED, nothing else (payment-rules 9). */
 async function noticeFor(operation: Intent, to: Decision['to'], at: number, { signer }: ApplicationParts): Promise<Jws | null> {
   const { bill, paymentId, amountMinor, currency } = operation;
@@ -84,12 +97,13 @@ async function noticeFor(operation: Intent, to: Decision['to'], at: number, { si
   return signMessage(notice, { paymentId, billDigest, shopId, billId, amountMinor, currency, outcome: to === 'DONE' ? 'paid' : 'not-paid', at }, signer, { introduce: true });
 }
 
-function transferFor({ kind, bill, amountMinor, currency }: Intent, to: Decision['to']): Transfer | null {
+/** A load takes its value from what was paid in, or from the account of the lost card that it replaces (payment-rules 20). */
+function transferFor({ kind, cardId, bill, source, amountMinor, currency }: Intent, to: Decision['to']): Transfer | null {
   if (to === 'DONE') {
-    if (kind === 'pay' && bill !== null) return { debit: 'cards', credit: `shop:${bill.shopId}`, amountMinor, currency };
-    if (kind === 'load') return { debit: 'cash', credit: 'cards', amountMinor, currency };
-    if (kind === 'refund') return { debit: 'refunds', credit: 'cards', amountMinor, currency };
+    if (kind === 'pay' && bill !== null) return { debit: `card:${cardId}`, credit: `shop:${bill.shopId}`, amountMinor, currency };
+    if (kind === 'load') return { debit: source === null ? 'cash' : `card:${source.cardId}`, credit: `card:${cardId}`, amountMinor, currency };
+    if (kind === 'refund') return { debit: 'refunds', credit: `card:${cardId}`, amountMinor, currency };
   }
-  if (to === 'REFUND_DUE') return { debit: 'cards', credit: 'refunds', amountMinor, currency };
+  if (to === 'REFUND_DUE') return { debit: `card:${cardId}`, credit: 'refunds', amountMinor, currency };
   return null;
 }

@@ -2,6 +2,7 @@
 import { Failure } from '#protocol/failure.ts';
 import type { Jws } from '#protocol/signed.ts';
 import type { CustomerOfCard, VerifiedPaymentRequest } from '../shared/payment-request.ts';
+import type { Opening } from './opening.ts';
 import type { Intent, Operation } from './store.ts';
 
 /** Longer than a statement lives and a person reads. */
@@ -15,7 +16,9 @@ const MAX_NONCES = 500_000;
 
 export type Purpose =
   | { readonly kind: 'payment'; readonly request: VerifiedPaymentRequest }
-  | { readonly kind: 'reading'; readonly about: string | null };
+  | { readonly kind: 'reading'; readonly about: string | null; readonly history: boolean }
+  /** A reading with its history that makes the card this customer's. */
+  | { readonly kind: 'link'; readonly activationCode: string };
 
 export interface Exchange {
   readonly paymentId: string;
@@ -23,7 +26,6 @@ export interface Exchange {
   readonly customer: CustomerOfCard;
   /** The PC's own nonce, echoed in every dialog. */
   readonly nonce: string;
-  readonly sessionId: string;
   /** Loaded before the session started: its reading may decide these and no others (payment-rules 4). */
   readonly unresolved: readonly Operation[];
   readonly startedAt: number;
@@ -31,9 +33,10 @@ export interface Exchange {
 
 /** What the server waits for, and the digest of the message that it sent last. */
 export type Awaiting =
-  | { readonly what: 'authentication'; readonly previous: string }
-  | { readonly what: 'reading'; readonly previous: string }
-  | { readonly what: 'completion'; readonly previous: string; readonly intent: Intent; readonly statement: Jws };
+  | { readonly what: 'rekey'; readonly previous: string; readonly next: (responses: string[]) => Promise<Opening> }
+  | { readonly what: 'authentication'; readonly previous: string; readonly sessionId: string }
+  | { readonly what: 'reading'; readonly previous: string; readonly sessionId: string }
+  | { readonly what: 'completion'; readonly previous: string; readonly sessionId: string; readonly intent: Intent; readonly statement: Jws };
 
 interface Held<E, A> {
   readonly exchange: E;

@@ -22,18 +22,25 @@ export function createIssuing(parts: ApplicationParts): { begin(order: IssueOrde
     if ((await information.findCard({ cardId })) !== null) throw new Failure('card/already-issued');
     const writtenAt = Math.floor(now());
     const paymentId = newId();
-    const intent: Intent = { paymentId, kind: 'issue', cardId, operationId: encodeHex(random(8)), amountMinor: 0n, currency, bill: null, sessionId: paymentId, transactionCounter: null, expectedTmi: '', request: order.jws, writtenAt };
+    const intent: Intent = { paymentId, kind: 'issue', cardId, operationId: encodeHex(random(8)), amountMinor: 0n, currency, bill: null, sessionId: paymentId, transactionCounter: null, keyVersion: null, expectedTmi: '', source: null, request: order.jws, writtenAt };
     return { intent, isWritten: false };
   };
 
+  /** A torn issuing that has come this far before has its customer already. */
+  const holderOf = async ({ body: { cardId, holder } }: IssueOrder): Promise<string | null> => {
+    const registered = await information.findCard({ cardId });
+    if (registered !== null) return registered.customerId;
+    return holder.is === 'new-customer' ? (await information.createCustomer({ name: holder.name })).customerId : null;
+  };
+
   const finish = async (order: IssueOrder, intent: Intent): Promise<Turn> => {
-    const { cardId, currency, limitMinor, customerName } = order.body;
-    const linked = await information.findCard({ cardId });
-    const { customerId } = linked ?? (await information.createCustomer({ name: customerName }));
-    if (!(await information.linkCard({ cardId, customerId, currency, limitMinor }))) throw new Failure('card/already-issued');
+    const { cardId, currency, limitMinor } = order.body;
+    const customerId = await holderOf(order);
+    if (!(await information.registerCard({ cardId, customerId, currency, limitMinor }))) throw new Failure('card/already-issued');
     await deciding.carriedOut(intent, { by: 'issuing', customerId });
-    const { enrolmentCode } = await information.newEnrolmentCode({ customerId });
-    return { report: { kind: 'issue', cardId, customerId, enrolmentCode } };
+    const enrolmentCode = customerId === null ? null : (await information.newEnrolmentCode({ customerId })).enrolmentCode;
+    const activationCode = customerId === null ? (await information.newActivationCode({ cardId })).activationCode : null;
+    return { report: { kind: 'issue', cardId, customerId, enrolmentCode, activationCode } };
   };
 
   return {

@@ -5,7 +5,6 @@ import { statement, STATEMENT_LIFE_MS } from '#protocol/messages/statement.ts';
 import { signMessage, type Jws } from '#protocol/signed.ts';
 import type { CardReading } from '../shared/apis/security.ts';
 import { MIN_BILL_REST_MS, type VerifiedPaymentRequest } from '../shared/payment-request.ts';
-import type { Exchange } from './exchange.ts';
 import type { ApplicationParts } from './parts.ts';
 import type { ApplicationStore, Intent } from './store.ts';
 
@@ -16,7 +15,7 @@ interface Answer {
 
 export interface Offering {
   /** `reading`: null where nothing was read; `answer` then carries the card's authentication answer. */
-  makeOffer(exchange: Exchange, request: VerifiedPaymentRequest, answer: Answer, reading: CardReading | null): Promise<{ intent: Intent; statement: Jws }>;
+  makeOffer(session: { readonly paymentId: string; readonly sessionId: string }, request: VerifiedPaymentRequest, answer: Answer, reading: CardReading | null): Promise<{ intent: Intent; statement: Jws }>;
 }
 
 export function createOffering({ store, security, signer, now, random }: ApplicationParts): Offering {
@@ -44,13 +43,15 @@ export function createOffering({ store, security, signer, now, random }: Applica
         bill: { shopId, billId, billDigest: bill.digest, expiresAt },
         sessionId,
         transactionCounter: prepared.transactionCounter,
+        keyVersion: prepared.keyVersion,
         expectedTmi: prepared.expectedTmi,
+        source: null,
         request: request.request.jws,
         writtenAt,
       };
       const written = await store.writeIntent(intent);
       if (written === 'bill-taken') throw new Failure((await isPaid(store, shopId, billId)) ? 'bill/already-paid' : 'bill/in-progress');
-      if (written === 'card-taken') throw new Failure('card/unresolved');
+      if (written !== 'written') throw new Failure(written === 'card-blocked' ? 'card/blocked' : 'card/unresolved');
       const body = {
         paymentId,
         previous: answer.digest,

@@ -10,20 +10,21 @@ import type { CardReading } from '../shared/apis/security.ts';
 import type { VerifiedPaymentRequest } from '../shared/payment-request.ts';
 import type { Decided } from './deciding.ts';
 import type { Exchange } from './exchange.ts';
+import { describeRecords } from './history.ts';
 import type { ApplicationParts } from './parts.ts';
 import type { Operation } from './store.ts';
 
 export interface Replies {
-  dialog(exchange: Exchange, previous: string, phase: 'authenticate' | 'read', commands: WireCommands): Promise<Jws>;
+  /** `introduce`: with the server's certificate chain, in its first message of an exchange. */
+  dialog(exchange: Exchange, previous: string, phase: 'rekey' | 'authenticate' | 'read', commands: WireCommands, introduce: boolean): Promise<Jws>;
   balanceTooLow(exchange: Exchange, request: VerifiedPaymentRequest, previous: string, balanceMinor: bigint): Promise<Jws>;
   report(exchange: Exchange, previous: string, reading: CardReading, decided: readonly Decided[]): Promise<Jws>;
 }
 
-export function createReplies({ signer, store }: ApplicationParts): Replies {
+export function createReplies(parts: ApplicationParts): Replies {
+  const { signer, store } = parts;
   return {
-    // The first message of an exchange introduces the server with its certificate chain.
-    dialog: ({ paymentId, nonce }, previous, phase, commands) =>
-      signMessage(cardDialog, { paymentId, nonce, previous, phase, commands }, signer, { introduce: phase === 'authenticate' }),
+    dialog: ({ paymentId, nonce }, previous, phase, commands, introduce) => signMessage(cardDialog, { paymentId, nonce, previous, phase, commands }, signer, { introduce }),
 
     balanceTooLow: ({ paymentId, customer, nonce }, { bill }, previous, balanceMinor) => {
       const { shopId, billId, amountMinor, currency } = bill.body;
@@ -40,7 +41,10 @@ export function createReplies({ signer, store }: ApplicationParts): Replies {
         const { billDigest, shopId, billId } = operation.bill;
         return [{ paymentId: operation.paymentId, billDigest, shopId, billId, amountMinor: operation.amountMinor, outcome, notice }];
       });
-      const body = { paymentId, previous, readingNonce: nonce, cardId: customer.card.cardId, balanceMinor: reading.balanceMinor, decided: entries };
+      const { cardId, currency, limitMinor, blockedAt } = customer.card;
+      const records = purpose.kind === 'link' || (purpose.kind === 'reading' && purpose.history) ? await describeRecords(reading, parts) : [];
+      const card = { state: blockedAt === null ? ('active' as const) : ('blocked' as const), currency, limitMinor };
+      const body = { paymentId, previous, readingNonce: nonce, cardId, balanceMinor: reading.balanceMinor, decided: entries, card, records };
       return signMessage(readingReport, body, signer);
     },
   };

@@ -15,10 +15,10 @@ export function applicationRoutes(parts: { service: ApplicationService; operatin
     });
     router.post('/v1/payments', answerSigned(parts, (jws) => service.requestPayment(jws)));
     router.post('/v1/readings', answerSigned(parts, (jws) => service.requestReading(jws)));
+    router.post('/v1/links', answerSigned(parts, (jws) => service.requestLink(jws)));
     router.post('/v1/payments/:paymentId/answers', answerSigned(parts, (jws, { params }) => service.answerCard(paymentId(params), jws)));
     router.post('/v1/payments/:paymentId/completion', answerSigned(parts, (jws, { params }) => service.complete(paymentId(params), jws)));
-    router.post('/v1/orders/issue', answerSigned(parts, (jws) => operating.requestIssue(jws)));
-    router.post('/v1/orders/load', answerSigned(parts, (jws) => operating.requestLoad(jws)));
+    router.post('/v1/orders', answerSigned(parts, (jws) => operating.requestOrder(jws)));
     router.post('/v1/orders/:paymentId/answers', answerSigned(parts, (jws, { params }) => operating.answerCard(paymentId(params), jws)));
   };
 }

@@ -2,13 +2,14 @@
 import { Failure } from '#protocol/failure.ts';
 import { cardAnswer } from '#protocol/messages/card-dialog.ts';
 import { completion } from '#protocol/messages/completion.ts';
-import type { WireCommands } from '#protocol/messages/fields.ts';
 import { byKnownSender, digestOf, verifyMessage, type BodyOf, type Jws, type VerifiedMessage } from '#protocol/signed.ts';
 import { createStep, type Step } from '#protocol/step.ts';
-import { verifyPaymentRequest, verifyReadingRequest, type VerifiedPaymentRequest } from '../shared/payment-request.ts';
+import type { OpenedOrRekey } from '../shared/apis/security.ts';
+import { verifyLinkRequest, verifyPaymentRequest, verifyReadingRequest, type CustomerOfCard, type VerifiedPaymentRequest } from '../shared/payment-request.ts';
 import { createDeciding, type Deciding } from './deciding.ts';
-import { createExchanges, type Awaiting, type Exchange } from './exchange.ts';
+import { createExchanges, type Awaiting, type Exchange, type Purpose } from './exchange.ts';
 import { createOffering, type Offering } from './offering.ts';
+import { openCard, type Opening, type OpeningHow } from './opening.ts';
 import type { ApplicationParts } from './parts.ts';
 import { consentOrNull, createReplies, type Replies } from './replies.ts';
 import type { ApplicationStore } from './store.ts';
@@ -17,6 +18,7 @@ import type { ApplicationStore } from './store.ts';
 export interface ApplicationService {
   requestPayment(request: Jws): Promise<Jws>;
   requestReading(request: Jws): Promise<Jws>;
+  requestLink(request: Jws): Promise<Jws>;
   answerCard(paymentId: string, answer: Jws): Promise<Jws>;
   complete(paymentId: string, completion: Jws): Promise<Jws>;
 }
@@ -27,12 +29,22 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
   const exchanges = createExchanges<Exchange, Awaiting>(now);
   const deciding = createDeciding(parts);
   const replies = createReplies(parts);
-  const workings = { security, step, deciding, offering: createOffering(parts), replies };
+  const workings = { parts, step, deciding, offering: createOffering(parts), replies };
 
-  const begin = async (exchange: Exchange, commands: WireCommands, requestDigest: string): Promise<Jws> => {
-    const dialog = await replies.dialog(exchange, requestDigest, 'authenticate', commands);
-    exchanges.open(exchange, { what: 'authentication', previous: await digestOf(dialog) });
-    return dialog;
+  const begin = async (exchange: Exchange, opening: Opening, requestDigest: string): Promise<Jws> => {
+    const { said, next } = await offerOpening(replies, exchange, opening, requestDigest, true);
+    exchanges.open(exchange, next);
+    return said;
+  };
+
+  /** A reading, asked for by a card's holder or by whoever has its activation code. */
+  const beginReading = async (verified: CustomerOfCard & AskedReading, purpose: Purpose, open: (how: OpeningHow) => Promise<OpenedOrRekey>): Promise<Jws> => {
+    const { readingNonce, cardId } = verified.request.body;
+    if (!exchanges.isFresh(readingNonce)) throw new Failure('message/not-fresh');
+    // payment-rules 4: what is unresolved is loaded before the session starts, so its reading may decide this and nothing else.
+    const unresolved = await store.unresolvedOf(cardId);
+    const opening = await openCard(parts, cardId, unresolved, open);
+    return begin({ paymentId: newId(), purpose, customer: verified, nonce: readingNonce, unresolved, startedAt: now() }, opening, verified.request.digest);
   };
 
   return {
@@ -42,22 +54,20 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
       const { paymentNonce, cardId } = verified.request.body;
       if (!exchanges.isFresh(paymentNonce)) throw new Failure('message/not-fresh');
       await requirePayable(store, verified, cardId);
-      // payment-rules 4: what is unresolved is loaded before the session starts, so its reading may decide this and nothing else.
-      const unresolved = await store.unresolvedOf(cardId);
-      const opened = await step('ST10', () => security.openPayment({ paymentId, request: jws }), paymentId);
-      const purpose = { kind: 'payment', request: verified } as const;
-      const exchange = { paymentId, purpose, customer: verified, nonce: paymentNonce, sessionId: opened.sessionId, unresolved, startedAt: now() };
-      return begin(exchange, opened.commands, verified.request.digest);
+      const unresolved = await store.unresolvedOf(cardId); // as for a reading
+      const opening = await openCard(parts, cardId, unresolved, (how) => step('ST10', () => security.openPayment({ paymentId, request: jws, ...how }), paymentId));
+      return begin({ paymentId, purpose: { kind: 'payment', request: verified }, customer: verified, nonce: paymentNonce, unresolved, startedAt: now() }, opening, verified.request.digest);
     },
 
     requestReading: async (jws) => {
       const verified = await verifyReadingRequest(jws, parts);
-      const { readingNonce, cardId, about } = verified.request.body;
-      if (!exchanges.isFresh(readingNonce)) throw new Failure('message/not-fresh');
-      const unresolved = await store.unresolvedOf(cardId);
-      const opened = await security.openReading({ request: jws });
-      const exchange = { paymentId: newId(), purpose: { kind: 'reading', about } as const, customer: verified, nonce: readingNonce, sessionId: opened.sessionId, unresolved, startedAt: now() };
-      return begin(exchange, opened.commands, verified.request.digest);
+      const { about, history } = verified.request.body;
+      return beginReading(verified, { kind: 'reading', about, history }, (how) => security.openReading({ request: jws, ...how }));
+    },
+
+    requestLink: async (jws) => {
+      const verified = await verifyLinkRequest(jws, parts);
+      return beginReading(verified, { kind: 'link', activationCode: verified.request.body.activationCode }, (how) => security.openLink({ request: jws, ...how }));
     },
 
     answerCard: async (paymentId, jws) => {
@@ -79,9 +89,9 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
       // A completion may come again after a failure on our side: it repeats no card command, and DONE is decided once.
       exchanges.await(paymentId, awaiting);
       if (awaiting.what !== 'completion') throw new Failure('settlement/session', { detail: 'a completion out of place' });
-      const { intent, statement } = awaiting;
+      const { intent, statement, sessionId } = awaiting;
       return step('ST19', async () => {
-        const verdict = await security.verifyNotice({ sessionId: exchange.sessionId, responses: message.body.responses });
+        const verdict = await security.verifyNotice({ sessionId, responses: message.body.responses });
         // payment-rules 5: what is not proved is unknown, and only a reading decides.
         if (verdict.verdict === 'unproven') throw new Failure('card/unresolved', { detail: verdict.reason });
         const consent = await consentOrNull(message.body.consent, exchange, statement, tally);
@@ -93,9 +103,14 @@ export function createApplicationService(parts: ApplicationParts): ApplicationSe
   };
 }
 
+/** Of a reading or link request. */
+interface AskedReading {
+  readonly request: { readonly digest: string; readonly body: { readonly cardId: string; readonly readingNonce: string } };
+}
+
 /** What a turn is done with. */
 interface Workings {
-  readonly security: ApplicationParts['security'];
+  readonly parts: ApplicationParts;
   readonly step: Step;
   readonly deciding: Deciding;
   readonly offering: Offering;
@@ -103,34 +118,59 @@ interface Workings {
 }
 
 /** What the server answers, and what it waits for then. */
-interface Said {
+interface Said<Next extends Awaiting | null = Awaiting | null> {
   readonly said: Jws;
-  readonly next: Awaiting | null;
+  readonly next: Next;
 }
 
-/** After the card has answered: BRC, then what the reading decides, then a report, a refusal or the offer to debit. */
-async function goOn({ security, step, deciding, offering, replies }: Workings, exchange: Exchange, awaiting: Awaiting, answer: VerifiedMessage<BodyOf<typeof cardAnswer>>): Promise<Said> {
-  const { purpose, sessionId, paymentId } = exchange;
+/** The commands with which a session begins, or those that give the card newer keys first. `introduce`: the server's first message of the exchange. */
+async function offerOpening(replies: Replies, exchange: Exchange, opening: Opening, answered: string, introduce: boolean): Promise<Said<Awaiting>> {
+  const said = await replies.dialog(exchange, answered, opening.at === 'rekey' ? 'rekey' : 'authenticate', opening.commands, introduce);
+  const previous = await digestOf(said);
+  return { said, next: opening.at === 'rekey' ? { what: 'rekey', previous, next: opening.next } : { what: 'authentication', previous, sessionId: opening.sessionId } };
+}
+
+/** After the card has answered: newer keys, BRC, then what the reading decides, then a report, a refusal or the offer to debit. */
+async function goOn(workings: Workings, exchange: Exchange, awaiting: Awaiting, answer: VerifiedMessage<BodyOf<typeof cardAnswer>>): Promise<Said> {
+  const { parts, step, deciding, offering, replies } = workings;
+  const { purpose, paymentId } = exchange;
   const { responses } = answer.body;
-  const readBalance = purpose.kind === 'reading' || purpose.request.request.body.readBalance;
-  if (awaiting.what === 'authentication' && (readBalance || exchange.unresolved.length > 0)) {
-    const { commands } = await security.requestBalance({ sessionId, responses, balance: readBalance }); // ST12
-    const said = await replies.dialog(exchange, answer.digest, 'read', commands);
-    return { said, next: { what: 'reading', previous: await digestOf(said) } };
+  if (awaiting.what === 'rekey') return offerOpening(replies, exchange, await awaiting.next(responses), answer.digest, false);
+  const { sessionId } = awaiting;
+  const wanted = readingFor(exchange);
+  if (awaiting.what === 'authentication' && wanted !== null) {
+    const { commands } = await parts.security.requestBalance({ sessionId, responses, reading: wanted }); // ST12
+    const said = await replies.dialog(exchange, answer.digest, 'read', commands, false);
+    return { said, next: { what: 'reading', previous: await digestOf(said), sessionId } };
   }
-  const reading = awaiting.what === 'reading' ? await security.takeBalance({ sessionId, responses }) : null; // ST13
-  const decided = reading === null ? [] : await deciding.byReading(exchange, reading);
-  if (purpose.kind === 'reading') {
+  const reading = awaiting.what === 'reading' ? await parts.security.takeBalance({ sessionId, responses }) : null; // ST13
+  const decided = reading === null ? [] : await deciding.byReading({ sessionId, unresolved: exchange.unresolved }, reading);
+  if (purpose.kind !== 'payment') {
     if (reading === null) throw new Failure('settlement/session', { detail: 'a reading without a reading' });
-    await security.closeSession({ sessionId });
+    await parts.security.closeSession({ sessionId });
+    if (purpose.kind === 'link') await linkCard(parts, exchange, purpose.activationCode);
     return { said: await replies.report(exchange, answer.digest, reading, decided), next: null };
   }
   if (typeof reading?.balanceMinor === 'bigint' && reading.balanceMinor < purpose.request.bill.body.amountMinor) {
-    await security.closeSession({ sessionId });
+    await parts.security.closeSession({ sessionId });
     return { said: await replies.balanceTooLow(exchange, purpose.request, answer.digest, reading.balanceMinor), next: null };
   }
-  const offer = await step('ST14', () => offering.makeOffer(exchange, purpose.request, answer, reading), paymentId);
-  return { said: offer.statement, next: { what: 'completion', previous: await digestOf(offer.statement), ...offer } };
+  const offer = await step('ST14', () => offering.makeOffer({ paymentId, sessionId }, purpose.request, answer, reading), paymentId);
+  return { said: offer.statement, next: { what: 'completion', previous: await digestOf(offer.statement), sessionId, ...offer } };
+}
+
+/** What is read before anything else is done; null where nothing has to be (0064). */
+function readingFor({ purpose, unresolved }: Exchange): 'log' | 'balance' | 'history' | null {
+  if (purpose.kind === 'link') return 'history';
+  if (purpose.kind === 'reading') return purpose.history ? 'history' : 'balance';
+  if (purpose.request.request.body.readBalance) return 'balance';
+  return unresolved.length > 0 ? 'log' : null;
+}
+
+/** The card has proved that it lies there: the code is used up for good. */
+async function linkCard({ information }: ApplicationParts, { customer }: Exchange, activationCode: string): Promise<void> {
+  const { card, customerId } = customer;
+  if (!(await information.linkCard({ cardId: card.cardId, customerId, activationCode }))) throw new Failure('customer/activation-code');
 }
 
 /** Refuses early what the constraints would refuse at the INTENT (payment-rules 2, 9). */

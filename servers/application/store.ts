@@ -67,7 +67,8 @@ export interface Operation extends Intent {
 export type Evidence =
   | { readonly by: 'notice'; readonly transactionCounter: number; readonly transactionMac: string; readonly statement: Jws | null; readonly consent: Jws | null }
   | { readonly by: 'reading'; readonly sessionId: string; readonly newestOperationId: string; readonly transactionCounter: number; readonly transactionMac: string; readonly balanceMinor: bigint | null }
-  | { readonly by: 'issuing'; readonly customerId: string }
+  /** `customerId`: null where the card waits for whoever has its activation code. */
+  | { readonly by: 'issuing'; readonly customerId: string | null }
   | { readonly by: 'clock'; readonly at: number };
 
 /** One transfer between two accounts: double entry by its shape. */
