@@ -14,6 +14,8 @@ export const GRANTS = {
   writeData: ['write', 'readWrite'],
   readRecords: ['read', 'readWrite'],
   writeRecord: ['write', 'readWrite'],
+  updateRecord: ['readWrite'],
+  clearRecords: ['write', 'readWrite'],
   getValue: ['read', 'write', 'readWrite'],
   // Read may debit: give it only to what may debit.
   debit: ['read', 'write', 'readWrite'],

@@ -8,6 +8,7 @@ import { runNativeCommand } from './native-command.ts';
 import { secureRandom } from './crypto.ts';
 import { STATUS, StatusError } from './status.ts';
 import { Transaction } from './transaction.ts';
+import { transactionMacFile } from './card-image.ts';
 import type { Answer, CardState } from './command.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardMemory } from './card-memory.ts';
@@ -33,6 +34,8 @@ const CLA_ISO = 0x00;
 /** A native command in its ISO wrapping: 90 INS 00 00 [Lc data] 00. */
 const CLA_NATIVE = 0x90;
 const ADDITIONAL_FRAME = 0xaf;
+/** ISO 7816-4: READ BINARY, UPDATE BINARY, READ RECORDS, APPEND RECORD. */
+const ISO_FILE_COMMANDS: readonly number[] = [0xb0, 0xd6, 0xb2, 0xe2];
 
 export class Chip {
   readonly #state: CardState;
@@ -134,7 +137,14 @@ function isoAnswer(state: CardState, apdu: CommandApdu | undefined): IsoAnswer {
   const refusal = (sw: IsoAnswer['sw']): IsoAnswer => ({ sw, data: new Uint8Array() });
   if (apdu === undefined) return refusal(SW.WRONG_LENGTH);
   if (apdu.cla !== CLA_ISO) return refusal(SW.WRONG_CLASS);
-  return apdu.ins === ISO_SELECT ? selectFile(state, apdu) : refusal(SW.WRONG_INSTRUCTION);
+  if (apdu.ins === ISO_SELECT) return selectFile(state, apdu);
+  return refusal(ISO_FILE_COMMANDS.includes(apdu.ins) && hasTransactionMac(state) ? SW.CONDITIONS : SW.WRONG_INSTRUCTION);
+}
+
+/** What the ISO commands read and write would escape the transaction MAC: a Light refuses them while it has one. */
+function hasTransactionMac({ memory, selected }: CardState): boolean {
+  const application = selected === 'card' ? undefined : memory.image.applications[selected];
+  return application !== undefined && transactionMacFile(application) !== undefined;
 }
 
 function wrap(status: number, data: Bytes): Bytes {

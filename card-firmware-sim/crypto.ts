@@ -36,7 +36,7 @@ export class Aes128 {
   /** AES-CMAC, 16 bytes (RFC 4493). */
   async cmac(message: Uint8Array): Promise<Bytes> {
     this.#cmacKey ??= await subtle.importKey('raw', this.#raw, AES_CMAC, false, ['sign']);
-    return new Uint8Array(await subtle.sign(AES_CMAC, this.#cmacKey, message as Bytes));
+    return new Uint8Array(await subtle.sign(AES_CMAC, this.#cmacKey, message));
   }
 
   /** One block: AES-ECB, which is CBC with an IV of zero. */
@@ -60,7 +60,7 @@ export class Aes128 {
   }
 
   async #encryptPadded(iv: Uint8Array, data: Uint8Array): Promise<Bytes> {
-    return new Uint8Array(await subtle.encrypt(aesCbc(iv), await this.#cbc(), data as Bytes));
+    return new Uint8Array(await subtle.encrypt(aesCbc(iv), await this.#cbc(), data));
   }
 
   async #cbc(): Promise<webcrypto.CryptoKey> {
@@ -70,7 +70,7 @@ export class Aes128 {
 }
 
 function aesCbc(iv: Uint8Array): webcrypto.AesCbcParams {
-  return { name: 'AES-CBC', iv: iv as Bytes };
+  return { name: 'AES-CBC', iv };
 }
 
 /** The MAC of the wire: the eight bytes at the odd positions of a CMAC (AN12343, "even bytes" counted from 1). */

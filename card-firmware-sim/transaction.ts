@@ -14,7 +14,12 @@ export interface ValueChange {
   readonly debited: number | undefined;
   readonly credited: boolean;
   readonly limitedCredited: number;
+  /** What LimitedCredit may give back after this transaction, if it debits nothing. */
+  readonly limitedCreditLeft: number;
 }
+
+/** The change to one record file: it has a single spare slot, so a transaction changes it in one way and at one place. */
+export type RecordChange = { readonly kind: 'append'; readonly record: Bytes } | { readonly kind: 'update'; readonly recordNumber: number; readonly record: Bytes } | { readonly kind: 'clear' };
 
 interface CommittedReaderId {
   readonly readerId: Bytes;
@@ -29,8 +34,7 @@ export class Transaction {
   readonly values = new Map<number, ValueChange>();
   /** The content of each backup file as the transaction leaves it. */
   readonly contents = new Map<number, Bytes>();
-  /** The one pending record of each record file. */
-  readonly records = new Map<number, Bytes>();
+  readonly records = new Map<number, RecordChange>();
   readerId: CommittedReaderId | undefined;
   readonly #tmi: Bytes[] = [];
   #tmiBytes = 0;
@@ -48,7 +52,7 @@ export class Transaction {
     return {
       debit: changes.some((change) => change.debited !== undefined),
       credit: changes.some((change) => change.credited || change.limitedCredited > 0),
-      record: this.records.size > 0,
+      record: [...this.records.values()].some(({ kind }) => kind === 'append'),
     };
   }
 
@@ -85,16 +89,22 @@ function applyToFile(file: CardFile, transaction: Transaction): CardFile {
   if (file.type === 'value' && change !== undefined) return applyValue(file, change);
   const content = transaction.contents.get(file.number);
   if (file.type === 'backup' && content !== undefined) return { ...file, content };
-  const record = transaction.records.get(file.number);
-  if ((file.type === 'cyclic' || file.type === 'linear') && record !== undefined) return appendRecord(file, record);
+  const records = transaction.records.get(file.number);
+  if ((file.type === 'cyclic' || file.type === 'linear') && records !== undefined) return applyRecords(file, records);
   return file;
 }
 
 function applyValue(file: ValueFile, change: ValueChange): ValueFile {
-  const spent = change.limitedCredited > 0 ? 0 : file.limitedCredit;
-  return { ...file, value: change.value, limitedCredit: change.debited ?? spent };
+  return { ...file, value: change.value, limitedCredit: change.debited ?? change.limitedCreditLeft };
 }
 
-function appendRecord(file: RecordFile, record: Bytes): RecordFile {
-  return { ...file, records: [record, ...file.records].slice(0, usableRecords(file)) };
+function applyRecords(file: RecordFile, change: RecordChange): RecordFile {
+  switch (change.kind) {
+    case 'append':
+      return { ...file, records: [change.record, ...file.records].slice(0, usableRecords(file)) };
+    case 'update':
+      return { ...file, records: file.records.map((record, index) => (index === change.recordNumber ? change.record : record)) };
+    case 'clear':
+      return { ...file, records: [] };
+  }
 }

@@ -1,10 +1,13 @@
-/** SetConfiguration: what is settled once in the life of a card. */
+/** SetConfiguration: what the issuer settles about a card, some of it once in its life. */
 import { commitApplication, ENCIPHERED_REQUEST, requireMasterSession, selectedApplication } from '../command.ts';
-import { parseInt32LE, withFile } from '../card-image.ts';
+import { MASTER_FILE_ID } from '../profile.ts';
+import { parseInt32LE, withApplication, withFile } from '../card-image.ts';
+import { parseUintLE } from '#protocol/bytes.ts';
 import { requireFileOfType } from './file-access.ts';
 import { StatusError } from '../status.ts';
 import { Transaction } from '../transaction.ts';
 import type { Bytes } from '#protocol/bytes.ts';
+import type { CardConfiguration } from '../card-image.ts';
 import type { CardState, SecuredCommand } from '../command.ts';
 
 const MAX_OPTION_BYTES = 32;
@@ -44,5 +47,79 @@ async function configureValueFile(state: CardState, data: Bytes): Promise<void> 
   state.transaction = new Transaction();
 }
 
-/** By option byte. The options for ATS, SAK, names, random UID and failure counter have their place here. */
-const CONFIGURATIONS: ReadonlyMap<number, (state: CardState, data: Bytes) => Promise<void>> = new Map([[0x09, configureValueFile]]);
+const ENABLED = 0x01;
+
+/** Option, limit, decrement; the last two count only where the option switches on (NT4H2421Gx, table 50). */
+async function configureFailureCounter(state: CardState, data: Bytes): Promise<void> {
+  if (data.length !== 5) throw new StatusError('LENGTH_ERROR');
+  const [option = 0] = data;
+  const isCounted = option === ENABLED;
+  const [limit, decrement] = [parseUintLE(data.subarray(1, 3)), parseUintLE(data.subarray(3, 5))];
+  if (option > ENABLED || (isCounted && limit === 0)) throw new StatusError('PARAMETER_ERROR');
+  const before = state.memory.image.picc.configuration.failedAuthentications;
+  await configureCard(state, { failedAuthentications: isCounted ? { isCounted, limit, decrement } : { ...before, isCounted } });
+}
+
+const RANDOM_UID = 0x02;
+
+/** Bit 1 would give the card another UID at each activation, for ever. */
+function configurePicc(_state: CardState, data: Bytes): void {
+  if (data.length !== 1) throw new StatusError('LENGTH_ERROR');
+  if (data[0] === RANDOM_UID) throw new StatusError('PERMISSION_DENIED');
+  requireZeros(data);
+}
+
+/** Bits of the second byte would switch off chained writing, which no reader shows at this level. */
+function configureMessaging(_state: CardState, data: Bytes): void {
+  if (data.length !== 2) throw new StatusError('LENGTH_ERROR');
+  requireZeros(data);
+}
+
+const LRP = 0x02;
+
+/** PDcap2: four bytes, the one that would switch to LRP for ever, three bytes, and two that the card tells at each first authentication. */
+async function configureCapabilities(state: CardState, data: Bytes): Promise<void> {
+  if (data.length !== 10) throw new StatusError('LENGTH_ERROR');
+  if (data[4] === LRP) throw new StatusError('PERMISSION_DENIED');
+  requireZeros(data.subarray(0, 8));
+  await configureCard(state, { capabilities: data.slice(8) });
+}
+
+const NAMED = 0x80;
+const NAME_BYTES = 16;
+/** ISO 7816-4, 7.1.1: the master file, and two values that name nothing. */
+const RESERVED_IDS: readonly number[] = [MASTER_FILE_ID, 0x0000, 0xffff];
+
+/** Length of the name, the name filled up with zeros, ISO identifier. */
+async function renameApplication(state: CardState, data: Bytes): Promise<void> {
+  if (data.length !== 1 + NAME_BYTES + 2) throw new StatusError('LENGTH_ERROR');
+  if (state.memory.image.picc.configuration.isRenamed) throw new StatusError('PERMISSION_DENIED');
+  const nameBytes = (data[0] ?? 0) - NAMED;
+  const isoId = parseUintLE(data.subarray(1 + NAME_BYTES));
+  if (nameBytes < 1 || nameBytes > NAME_BYTES || RESERVED_IDS.includes(isoId)) throw new StatusError('PARAMETER_ERROR');
+  if (state.selected === 'card') throw new StatusError('PERMISSION_DENIED');
+  const { image } = state.memory;
+  const renamed = withApplication(image, state.selected, { ...selectedApplication(state), name: data.slice(1, 1 + nameBytes), isoId });
+  await state.memory.commit({ ...renamed, picc: { ...image.picc, configuration: { ...image.picc.configuration, isRenamed: true } } });
+}
+
+async function configureCard(state: CardState, changed: Partial<CardConfiguration>): Promise<void> {
+  const { image } = state.memory;
+  await state.memory.commit({ ...image, picc: { ...image.picc, configuration: { ...image.picc.configuration, ...changed } } });
+}
+
+function requireZeros(data: Bytes): void {
+  if (data.some((byte) => byte !== 0)) throw new StatusError('PARAMETER_ERROR');
+}
+
+type Configure = (state: CardState, data: Bytes) => Promise<void> | void;
+
+/** By option byte. ATS, SAK, file renaming and hardware (02, 03, 08, 0B) are not offered. */
+const CONFIGURATIONS: ReadonlyMap<number, Configure> = new Map<number, Configure>([
+  [0x00, configurePicc],
+  [0x04, configureMessaging],
+  [0x05, configureCapabilities],
+  [0x06, renameApplication],
+  [0x09, configureValueFile],
+  [0x0a, configureFailureCounter],
+]);

@@ -9,6 +9,7 @@ import { StatusError } from '../status.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardFile, TransactionMacFile } from '../card-image.ts';
 import type { CommMode } from '../secure-messaging.ts';
+import type { Profile } from '../profile.ts';
 import type { SecuredCommand } from '../command.ts';
 
 /** FileOption: bits 1..0 communication mode, bit 5 a limit of the transaction counter follows; nothing else on a Light. */
@@ -35,17 +36,17 @@ export const getFileSettings: SecuredCommand = {
   instruction: 0xf5,
   headerBytes: 1,
   messaging: () => MAC_BOTH_WAYS,
-  execute: (state, { header }) => ({ data: encodeFileSettings(requireFile(state, header[0])) }),
+  execute: (state, { header }) => ({ data: encodeFileSettings(requireFile(state, header[0]), state.profile) }),
 };
 
-function encodeFileSettings(file: CardFile): Bytes {
+function encodeFileSettings(file: CardFile, { valueOptionShown, counterLimitShown }: Profile): Bytes {
   const begin = (type: number, option: number = file.mode): Bytes => concatBytes(new Uint8Array([type, option]), encodeAccessRights(file.rights));
   switch (file.type) {
     case 'standard':
     case 'backup':
       return concatBytes(begin(file.type === 'standard' ? 0x00 : 0x01), encodeUintLE(file.content.length, 3));
     case 'value': {
-      const options = (file.limitedCreditEnabled ? 1 : 0) | (file.freeGetValue ? 2 : 0);
+      const options = (file.limitedCreditEnabled ? 1 : 0) | (file.freeGetValue && valueOptionShown === 'both' ? 2 : 0);
       const values = [file.lower, file.upper, file.limitedCredit].map(encodeInt32LE);
       return concatBytes(begin(0x02), ...values, new Uint8Array([options]));
     }
@@ -53,8 +54,9 @@ function encodeFileSettings(file: CardFile): Bytes {
     case 'cyclic':
       return concatBytes(begin(file.type === 'linear' ? 0x03 : 0x04), encodeUintLE(file.recordBytes, 3), encodeUintLE(file.maxRecords, 3), encodeUintLE(file.records.length, 3));
     case 'transaction-mac': {
-      const limit = file.counterLimit === undefined ? new Uint8Array() : encodeUintLE(file.counterLimit, 4);
-      const option = file.counterLimit === undefined ? file.mode : file.mode | HAS_COUNTER_LIMIT;
+      const shown = counterLimitShown ? file.counterLimit : undefined;
+      const limit = shown === undefined ? new Uint8Array() : encodeUintLE(shown, 4);
+      const option = shown === undefined ? file.mode : file.mode | HAS_COUNTER_LIMIT;
       return concatBytes(begin(0x05, option), new Uint8Array([AES_TM_KEY, file.keyVersion]), limit);
     }
   }

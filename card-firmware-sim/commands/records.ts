@@ -1,11 +1,14 @@
-/** ReadRecords and WriteRecord of cyclic and linear logs. */
-import { concatBytes, encodeUintLE } from '#protocol/bytes.ts';
+/** ReadRecords, WriteRecord, UpdateRecord and ClearRecordFile of cyclic and linear logs; what they change counts from the commit on. */
+import { concatBytes, encodeUintLE, parseUintLE } from '#protocol/bytes.ts';
 import { fileAccess, fileMessaging, parseRange, requireDataAccess, requireFile, requireRecordFile } from './file-access.ts';
 import { GRANTS } from '../access-rights.ts';
-import { selectedApplication } from '../command.ts';
+import { MAC_BOTH_WAYS, selectedApplication } from '../command.ts';
 import { StatusError } from '../status.ts';
 import { usableRecords } from '../card-image.ts';
-import type { SecuredCommand } from '../command.ts';
+import type { Bytes } from '#protocol/bytes.ts';
+import type { CardState, SecuredCommand } from '../command.ts';
+import type { RecordChange } from '../transaction.ts';
+import type { RecordFile } from '../card-image.ts';
 
 export const readRecords: SecuredCommand = {
   instruction: 0xab,
@@ -45,10 +48,66 @@ export const writeRecord: SecuredCommand = {
     if (offset + data.length > file.recordBytes) throw new StatusError('BOUNDARY_ERROR');
     if (file.type === 'linear' && file.records.length >= usableRecords(file)) throw new StatusError('BOUNDARY_ERROR');
     // One pending record a transaction: a second write goes over the first.
-    const record = new Uint8Array(state.transaction.records.get(file.number) ?? new Uint8Array(file.recordBytes));
-    record.set(data, offset);
-    state.transaction.records.set(file.number, record);
+    const pending = pendingChange(state, file, 'append');
+    state.transaction.records.set(file.number, { kind: 'append', record: overwritten(pending?.record ?? new Uint8Array(file.recordBytes), offset, data) });
     state.transaction.appendToTmi(selectedApplication(state), concatBytes(new Uint8Array([instruction]), header), data);
     return {};
   },
 };
+
+/** File number, record number, offset and length. */
+const UPDATE_HEADER_BYTES = 10;
+
+export const updateRecord: SecuredCommand = {
+  instruction: 0xba,
+  headerBytes: UPDATE_HEADER_BYTES,
+  dataBytes: (header) => [parseUpdateLength(header), parseUpdateLength(header)],
+  messaging(state, header) {
+    const file = requireFile(state, header[0]);
+    return fileMessaging(file, fileAccess(state, file, GRANTS.updateRecord), 'write');
+  },
+  execute(state, { instruction, header, data }) {
+    const file = requireRecordFile(state, header[0]);
+    requireDataAccess(state, file, fileAccess(state, file, GRANTS.updateRecord));
+    const { first: recordNumber, second: offset } = parseRange(header);
+    if (data.length === 0) throw new StatusError('PARAMETER_ERROR');
+    const committed = file.records[recordNumber];
+    if (committed === undefined || offset + data.length > file.recordBytes) throw new StatusError('BOUNDARY_ERROR');
+    const pending = pendingChange(state, file, 'update');
+    if (pending !== undefined && pending.recordNumber !== recordNumber) throw new StatusError('PERMISSION_DENIED');
+    state.transaction.records.set(file.number, { kind: 'update', recordNumber, record: overwritten(pending?.record ?? committed, offset, data) });
+    state.transaction.appendToTmi(selectedApplication(state), concatBytes(new Uint8Array([instruction]), header), data);
+    return {};
+  },
+};
+
+function parseUpdateLength(header: Uint8Array): number {
+  return parseUintLE(header.subarray(7, UPDATE_HEADER_BYTES));
+}
+
+export const clearRecordFile: SecuredCommand = {
+  instruction: 0xeb,
+  headerBytes: 1,
+  messaging: () => MAC_BOTH_WAYS,
+  execute(state, { instruction, header }) {
+    const file = requireRecordFile(state, header[0]);
+    requireDataAccess(state, file, fileAccess(state, file, GRANTS.clearRecords));
+    pendingChange(state, file, 'clear');
+    state.transaction.records.set(file.number, { kind: 'clear' });
+    state.transaction.appendToTmi(selectedApplication(state), concatBytes(new Uint8Array([instruction]), header));
+    return {};
+  },
+};
+
+/** The change of this kind that is open already, if any; 9D if it is of another kind. */
+function pendingChange<K extends RecordChange['kind']>(state: CardState, file: RecordFile, kind: K): Extract<RecordChange, { kind: K }> | undefined {
+  const pending = state.transaction.records.get(file.number);
+  if (pending !== undefined && pending.kind !== kind) throw new StatusError('PERMISSION_DENIED');
+  return pending as Extract<RecordChange, { kind: K }> | undefined;
+}
+
+function overwritten(record: Bytes, offset: number, data: Bytes): Bytes {
+  const changed = new Uint8Array(record);
+  changed.set(data, offset);
+  return changed;
+}

@@ -7,7 +7,7 @@ import { createTransactionMacFile, deleteFile } from './transaction-mac-file.ts'
 import { credit, debit, getValue, limitedCredit } from './value.ts';
 import { getCardUid, getVersion } from './identity.ts';
 import { readData, writeData } from './data.ts';
-import { readRecords, writeRecord } from './records.ts';
+import { clearRecordFile, readRecords, updateRecord, writeRecord } from './records.ts';
 import { setConfiguration } from './configuration.ts';
 import type { Command } from '../command.ts';
 import type { ProfileName } from '../profile.ts';
@@ -30,6 +30,8 @@ const LIGHT: readonly Command[] = [
   writeData,
   readRecords,
   writeRecord,
+  updateRecord,
+  clearRecordFile,
   getValue,
   credit,
   debit,

@@ -8,7 +8,9 @@ import { GRANTS, NEVER } from '../access-rights.ts';
 import { commitApplication, MAC_BOTH_WAYS, selectedApplication } from '../command.ts';
 import { STATUS, StatusError } from '../status.ts';
 import { transactionMacFile } from '../card-image.ts';
+import type { Bytes } from '#protocol/bytes.ts';
 import type { SecuredCommand } from '../command.ts';
+import type { TransactionMacFile } from '../card-image.ts';
 
 export const commitReaderId: SecuredCommand = {
   instruction: 0xc8,
@@ -21,13 +23,17 @@ export const commitReaderId: SecuredCommand = {
     if (file === undefined || state.transaction.readerId !== undefined || isCounterUsedUp(application)) throw new StatusError('PERMISSION_DENIED');
     requireDataAccess(state, file, fileAccess(state, file, GRANTS.commitReaderId));
     const authenticated = state.session !== undefined;
-    const { sesTmEncKey } = await deriveTransactionMacKeys(file.appTmKey, file.counter + 1, state.memory.image.uid);
-    const enciphered = authenticated ? await encipherReaderId(sesTmEncKey, file.readerId) : new Uint8Array();
+    const enciphered = authenticated ? await encipheredReaderId(file, state.memory.image.uid) : new Uint8Array();
     state.transaction.readerId = { readerId, authenticated };
     state.transaction.appendToTmi(application, concatBytes(new Uint8Array([instruction]), readerId, enciphered));
     return { data: enciphered };
   },
 };
+
+async function encipheredReaderId({ appTmKey, counter, readerId }: TransactionMacFile, uid: Bytes): Promise<Bytes> {
+  const { sesTmEncKey } = await deriveTransactionMacKeys(appTmKey, counter + 1, uid);
+  return encipherReaderId(sesTmEncKey, readerId);
+}
 
 /** Option byte of CommitTransaction: answer with the new TMC and TMV. */
 const RETURN_TMC_AND_TMV = 0x01;

@@ -8,6 +8,7 @@ import { StatusError } from '../status.ts';
 import type { Access, Right } from '../access-rights.ts';
 import type { CardFile, ValueFile } from '../card-image.ts';
 import type { CardState, SecuredCommand } from '../command.ts';
+import type { Profile } from '../profile.ts';
 import type { ValueChange } from '../transaction.ts';
 
 const VALUE_BYTES = 4;
@@ -46,14 +47,15 @@ export const debit = valueChange(0xdc, GRANTS.debit, (change, amount, file) => {
 });
 
 /** Gives back at most what the last debiting transaction took, once. */
-export const limitedCredit = valueChange(0x1c, GRANTS.limitedCredit, (change, amount, file) => {
+export const limitedCredit = valueChange(0x1c, GRANTS.limitedCredit, (change, amount, file, profile) => {
   if (!file.limitedCreditEnabled) throw new StatusError('PERMISSION_DENIED');
   const limitedCredited = change.limitedCredited + amount;
   if (limitedCredited > file.limitedCredit || change.value + amount > file.upper) throw new StatusError('BOUNDARY_ERROR');
-  return { ...change, value: change.value + amount, limitedCredited };
+  const rest = profile.limitedCreditLeft === 'the-rest' ? file.limitedCredit - limitedCredited : 0;
+  return { ...change, value: change.value + amount, limitedCredited, limitedCreditLeft: limitedCredited > 0 ? rest : file.limitedCredit };
 });
 
-function valueChange(instruction: number, grants: readonly Right[], apply: (change: ValueChange, amount: number, file: ValueFile) => ValueChange): SecuredCommand {
+function valueChange(instruction: number, grants: readonly Right[], apply: (change: ValueChange, amount: number, file: ValueFile, profile: Profile) => ValueChange): SecuredCommand {
   return {
     instruction,
     headerBytes: 1,
@@ -67,7 +69,7 @@ function valueChange(instruction: number, grants: readonly Right[], apply: (chan
       requireDataAccess(state, file, fileAccess(state, file, grants));
       const amount = parseInt32LE(data);
       if (amount < 0) throw new StatusError('PARAMETER_ERROR');
-      state.transaction.values.set(file.number, apply(openChange(state, file), amount, file));
+      state.transaction.values.set(file.number, apply(openChange(state, file), amount, file, state.profile));
       state.transaction.appendToTmi(selectedApplication(state), concatBytes(new Uint8Array([instruction]), header, data));
       return {};
     },
@@ -75,5 +77,5 @@ function valueChange(instruction: number, grants: readonly Right[], apply: (chan
 }
 
 function openChange(state: CardState, file: ValueFile): ValueChange {
-  return state.transaction.values.get(file.number) ?? { value: file.value, debited: undefined, credited: false, limitedCredited: 0 };
+  return state.transaction.values.get(file.number) ?? { value: file.value, debited: undefined, credited: false, limitedCredited: 0, limitedCreditLeft: file.limitedCredit };
 }
