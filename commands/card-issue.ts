@@ -1,62 +1,48 @@
-/** card-issue: turns a factory card on a reader into a new customer's card, and loads its opening balance. */
-import { Command, InvalidArgumentError } from 'commander';
-import { createPcscBackend } from '#bridge/host/pcsc/backend.ts';
-import { createSimBackend } from '#bridge/host/sim/backend.ts';
-import type { ReaderBackend } from '#bridge/host/backend.ts';
-import { isCurrency, MAX_AMOUNT_MINOR, type Currency } from '#protocol/amount.ts';
-import { readDeskSettings } from '#world/desk-settings.ts';
-import { issueCard } from '#world/card-issue.ts';
-import { openOperatorDesk } from '#world/operator-desk.ts';
+/** card-issue: turns a factory card on a reader into one of ours, and loads its opening balance. */
+import type { Command } from 'commander';
+import type { Currency } from '#protocol/amount.ts';
+import { issueCard } from '#world/card-desk.ts';
+import { atDesk, deskCommand, parseAmount, parseCurrency, parsePositiveAmount, print, say, type DeskCommandOptions } from './desk.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
 const DEFAULT_LIMIT_MINOR = 50_000n;
 
-interface IssueOptions {
+interface IssueOptions extends DeskCommandOptions {
   readonly balance: bigint;
   readonly currency: Currency;
   readonly limit?: bigint;
   readonly name?: string;
-  readonly folder: string;
-  readonly simPort?: number;
-  readonly json?: true;
+  readonly bearer?: true;
 }
 
 function commandLine(): Command {
-  return new Command('card-issue')
-    .description("Issues the factory-fresh MIFARE DESFire Light on the reader to a new customer: keys, rights, limits, opening balance. The servers must run (npm start).")
+  return deskCommand('card-issue', 'Issues the factory-fresh MIFARE DESFire Light, or the blank DESFire EV2 or EV3, on the reader: application, keys, rights, limit, opening balance.')
     .requiredOption('--balance <amount>', 'opening balance in minor units, for example 10000 for JPY 10,000; 0 for none', parseAmount)
     .option('--currency <code>', 'currency of the card', parseCurrency, 'JPY')
-    .option('--limit <amount>', 'the most that the card may ever hold, in minor units; default: 50000', parseAmount)
-    .option('--name <name>', "the customer's name; it stays in the information server")
-    .option('--folder <folder>', 'of the running world', 'var')
-    .option('--sim-port <port>', 'reach a simulated card without PC/SC: listen for it on this port', (text) => Number(parseAmount(text)))
-    .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nTorn in the middle, run it again with the card back on the reader. Exit code 1: failure, 2: wrong usage.');
+    .option('--limit <amount>', 'the most that the card may ever hold, in minor units; default: 50000', parsePositiveAmount)
+    .option('--name <name>', "the new customer's name; it stays in the information server")
+    .option('--bearer', 'for no customer yet: prints an activation code, with which an enrolled customer links the card')
+    .addHelpText('after', '\nTorn in the middle, run it again with the card back on the reader and the same limit. Exit code 1: failure, 2: wrong usage.');
 }
 
-function parseAmount(text: string): bigint {
-  if (!/^(0|[1-9][0-9]{0,9})$/.test(text) || BigInt(text) > MAX_AMOUNT_MINOR) throw new InvalidArgumentError('It is a whole number of minor units.');
-  return BigInt(text);
-}
-
-function parseCurrency(text: string): Currency {
-  if (!isCurrency(text)) throw new InvalidArgumentError('It is a currency code like JPY.');
-  return text;
-}
-
-async function run({ balance, currency, limit = DEFAULT_LIMIT_MINOR, name, folder, simPort, json }: IssueOptions): Promise<number> {
-  const backend: ReaderBackend = simPort === undefined ? createPcscBackend() : createSimBackend(simPort);
-  const say = (line: string): void => void process.stderr.write(`${line}\n`);
-  const desk = await openOperatorDesk(await readDeskSettings(folder), backend, (turn) => say(`  round ${turn}`));
-  try {
-    say('Put a factory-fresh card on the reader.');
-    const issued = await issueCard(desk, { currency, limitMinor: limit, customerName: name ?? null, balanceMinor: balance }, say);
-    if (json === true) process.stdout.write(`${JSON.stringify({ ...issued, balanceMinor: issued.balanceMinor.toString(), currency })}\n`);
-    else process.stdout.write(`Card ${issued.cardId} is issued and holds ${issued.balanceMinor} ${currency} (minor units).\nOne-time enrolment code of the customer: ${issued.enrolmentCode}\n`);
-    return EXIT.done;
-  } finally {
-    await desk.close();
+async function run(options: IssueOptions): Promise<number> {
+  const { balance, currency, limit = DEFAULT_LIMIT_MINOR, name, bearer } = options;
+  if (bearer === true && name !== undefined) {
+    say('error: --bearer issues for no customer, so there is no --name');
+    return EXIT.usage;
   }
+  const holder = bearer === true ? ({ is: 'bearer-of-code' } as const) : ({ is: 'new-customer', name: name ?? null } as const);
+  const issued = await atDesk(options, (desk) => {
+    say('Put a factory-fresh card on the reader.');
+    return issueCard(desk, { currency, limitMinor: limit, holder, balanceMinor: balance }, say);
+  });
+  const { cardId, balanceMinor, enrolmentCode, activationCode } = issued;
+  print({ ...issued, currency }, options, () => [
+    `Card ${cardId} is issued and holds ${balanceMinor} ${currency} (minor units).`,
+    ...(enrolmentCode === null ? [] : [`One-time enrolment code of the customer: ${enrolmentCode}`]),
+    ...(activationCode === null ? [] : [`One-time activation code of the card: ${activationCode}`]),
+  ]);
+  return EXIT.done;
 }
 
 // A reader that does not answer keeps a native call open: the process ends all the same.

@@ -1,4 +1,5 @@
 /** A simulated card on a channel in the same process: a batch at a time, lifted on request before or after any command. */
+import type { ProfileName } from '#card-firmware-sim/profile.ts';
 import { Chip } from '#card-firmware-sim/chip.ts';
 import { VolatileCardMemory } from '#card-firmware-sim/card-memory.ts';
 import { createFactoryImage } from '#card-firmware-sim/factory-image.ts';
@@ -32,8 +33,8 @@ export interface InProcessCard {
   open(): CardChannel;
 }
 
-export function createInProcessCard(options: { uid: string; journal: Journal; now: () => number }): InProcessCard {
-  const memory = new VolatileCardMemory(createFactoryImage({ uid: parseHex(options.uid), random: platformRandom }));
+export function createInProcessCard(options: { uid: string; profile?: ProfileName | undefined; journal: Journal; now: () => number }): InProcessCard {
+  const memory = new VolatileCardMemory(createFactoryImage({ uid: parseHex(options.uid), profile: options.profile, random: platformRandom }));
   const chip = new Chip({ memory, observer: journalPayments(options.journal), now: options.now });
   const file = (type: string) => walletApplication(memory.image)?.files.find((candidate) => candidate.type === type);
   const card: InProcessCard = {

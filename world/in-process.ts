@@ -1,14 +1,11 @@
 /** The whole payment in one process, without network or browser: real flows, services and signatures, stores in memory, the simulated chip. For tests and simulation. */
+import type { ProfileName } from '#card-firmware-sim/profile.ts';
 import { createGatedCard } from '#bridge/gated-card.ts';
-import { openContact } from '#protocol/card-contact.ts';
 import { encodeCertificateRequest, createSigningKeyPair } from '#protocol/certificate-request.ts';
 import { certificateThumbprint } from '#protocol/certificates.ts';
 import { asFailure } from '#protocol/failure.ts';
-import { issue, type IssueReport } from '#protocol/issue.ts';
-import { load, type LoadReport } from '#protocol/load.ts';
 import { failureNotice } from '#protocol/messages/failure-notice.ts';
 import { platformRandom } from '#protocol/nonce.ts';
-import type { OperatingPort, OperatorCard, OperatorPorts } from '#protocol/operating.ts';
 import type { Customer, Identity, Outcome, PaymentPorts, Reader, Settlement, Shop } from '#protocol/parties.ts';
 import { createSigner, digestOf, jwsSchema, signMessage, type Jws, type SignatureTally, type Signer } from '#protocol/signed.ts';
 import { createStep, type JournalEntry } from '#protocol/step.ts';
@@ -18,6 +15,7 @@ import type { ApplicationService } from '#servers/application/service.ts';
 import * as v from 'valibot';
 import { createInProcessCard, type InProcessCard } from './in-process-card.ts';
 import { createWorldClock, type WorldClock } from './in-process-clock.ts';
+import { createOperator, type InProcessOperator } from './in-process-operator.ts';
 import { createInProcessPki, type InProcessPki } from './in-process-pki.ts';
 import { createInProcessServers, openInProcessShop, type InProcessServers, type InProcessShop, type Surroundings } from './in-process-servers.ts';
 
@@ -33,7 +31,7 @@ export interface InProcessCustomer {
   readonly card: InProcessCard;
 }
 
-export interface InProcessWorld extends InProcessServers {
+export interface InProcessWorld extends InProcessServers, InProcessOperator {
   readonly pki: InProcessPki;
   /** As it was written; sorted by `at` it is what happened. */
   readonly journal: JournalEntry[];
@@ -46,13 +44,11 @@ export interface InProcessWorld extends InProcessServers {
   /** Whom `ports()` is for, and the card on the reader. */
   readonly customer: InProcessCustomer;
   readonly card: InProcessCard;
-  /** A factory card. */
-  newCard(uid: string): InProcessCard;
+  /** A factory card: a Light, or a blank EV2 or EV3. */
+  newCard(uid: string, profile?: ProfileName): InProcessCard;
   /** Another customer, with a card of their own. */
-  newCustomer(uid: string, balanceMinor: bigint): Promise<InProcessCustomer>;
+  newCustomer(uid: string, balanceMinor: bigint, profile?: ProfileName): Promise<InProcessCustomer>;
   openShop(names: { shopId: string; origin: string; legalName: string }): Promise<InProcessShop>;
-  issue(card: InProcessCard, changes?: OrderChanges & { readonly limitMinor?: bigint }): Promise<IssueReport>;
-  load(card: InProcessCard, amountMinor: bigint, changes?: OrderChanges): Promise<LoadReport>;
   /** A browser enrolled with this one-time code. */
   enrol(code: string): Promise<Identity>;
   /** Sends what is owed to the shops now; answers how many took it. */
@@ -64,20 +60,10 @@ export interface InProcessWorld extends InProcessServers {
   shopPort(shop?: InProcessShop): Shop;
 }
 
-/** What an operator's tool has otherwise than it should. */
-export interface OrderChanges {
-  readonly operating?: OperatingPort;
-  readonly identity?: Identity;
-  /** Whose contact the order names; the card on the reader unless told. */
-  readonly contactOf?: InProcessCard;
-}
-
 export const SHOP_ORIGIN = 'https://shop.localhost:8443';
 export const ORDER = { lines: [{ productId: 'kokoro', quantity: 1 }, { productId: 'sencha', quantity: 2 }] };
 /** Of ORDER. */
 export const ORDER_TOTAL_MINOR = 2_100n;
-/** Of every card that is issued here. */
-export const LIMIT_MINOR = 50_000n;
 
 export async function createInProcessWorld(options: { balanceMinor?: bigint } = {}): Promise<InProcessWorld> {
   const clock = createWorldClock(Date.UTC(2026, 10, 22, 12));
@@ -99,16 +85,17 @@ export async function createInProcessWorld(options: { balanceMinor?: bigint } = 
     shops.push(shop);
     return shop;
   };
-  const newCard = (uid: string): InProcessCard => {
-    const card = createInProcessCard({ uid, journal: surroundings.journal, now: clock.now });
+  const newCard = (uid: string, profile?: ProfileName): InProcessCard => {
+    const card = createInProcessCard({ uid, profile, journal: surroundings.journal, now: clock.now });
     cards.push(card);
     return card;
   };
   const operator = await createOperator(servers, surroundings);
   const enrol = (code: string): Promise<Identity> => enrolBrowser(code, servers, surroundings);
-  const newCustomer = async (uid: string, balanceMinor: bigint): Promise<InProcessCustomer> => {
-    const card = newCard(uid);
+  const newCustomer = async (uid: string, balanceMinor: bigint, profile?: ProfileName): Promise<InProcessCustomer> => {
+    const card = newCard(uid, profile);
     const { enrolmentCode } = await operator.issue(card);
+    if (enrolmentCode === null) throw new Error('a new customer without an enrolment code');
     if (balanceMinor > 0n) await operator.load(card, balanceMinor);
     return { card, identity: await enrol(enrolmentCode) };
   };
@@ -148,6 +135,7 @@ function settlementPort(service: ApplicationService, signer: Signer): Settlement
     connect: () => Promise.resolve(),
     requestPayment: answering(signer, (jws) => service.requestPayment(jws)),
     requestReading: answering(signer, (jws) => service.requestReading(jws)),
+    requestLink: answering(signer, (jws) => service.requestLink(jws)),
     answerCard: (paymentId, answer) => answering(signer, (jws) => service.answerCard(paymentId, jws))(answer),
     complete: (paymentId, message) => answering(signer, (jws) => service.complete(paymentId, jws))(message),
   };
@@ -165,34 +153,6 @@ async function enrolBrowser(code: string, { information }: InProcessServers, { p
   if (leaf === undefined) throw new Error('no certificate');
   const tally: SignatureTally = tallyOf('extension');
   return { signer: createSigner({ privateKey: keys.privateKey, chain, thumbprint: await certificateThumbprint(leaf) }, tally), verifier: pki.verifier(null), tally };
-}
-
-/** An operator at a desk with a reader. */
-async function createOperator({ operating }: InProcessServers, { pki, now }: Surroundings): Promise<Pick<InProcessWorld, 'issue' | 'load'>> {
-  const identity: Identity = { signer: await pki.signer({ role: 'operator', commonName: 'operator' }, () => undefined), verifier: pki.verifier(null) };
-  const ports: OperatorPorts = { operating, identity, now, random: platformRandom };
-  const open = async (card: InProcessCard, keyNumber: 0 | 1, { contactOf = card, ...changes }: OrderChanges = {}) => {
-    const onDesk = operatorCard(card);
-    const toAsk = contactOf === card ? onDesk : operatorCard(contactOf);
-    const contact = await openContact({ readerName: '', onLost: () => undefined, transmit: (_phase, commands) => toAsk.transmit(commands), debit: (commands) => toAsk.transmit(commands), close: () => Promise.resolve() }, keyNumber);
-    return { contact, onDesk, ports: { ...ports, ...changes } };
-  };
-  return {
-    issue: async (card, { limitMinor = LIMIT_MINOR, ...changes } = {}) => {
-      const desk = await open(card, 0, changes);
-      return issue({ currency: 'JPY', limitMinor, customerName: 'Hanako' }, desk.contact, desk.onDesk, desk.ports);
-    },
-    load: async (card, amountMinor, changes) => {
-      const desk = await open(card, 1, changes);
-      return load({ currency: 'JPY', amountMinor }, desk.contact, desk.onDesk, desk.ports);
-    },
-  };
-}
-
-function operatorCard(card: InProcessCard): OperatorCard {
-  const channel = card.open();
-  const { signal } = new AbortController();
-  return { transmit: (commands) => channel.transmit(commands, signal) };
 }
 
 /** Says yes to everything. */

@@ -1,4 +1,4 @@
-/** An operator's desk: a reader of this machine, an operator's certificate, and the application server; issues and loads cards. */
+/** An operator's desk: a reader of this machine, an operator's certificate, and the application server. */
 import { randomBytes } from 'node:crypto';
 import type { Agent } from 'node:https';
 import * as v from 'valibot';
@@ -8,9 +8,10 @@ import type { ReaderBackend } from '#bridge/host/backend.ts';
 import { connectCardChannel } from '#bridge/host/channel.ts';
 import { parsePem } from '#protocol/certificate-pem.ts';
 import { createCertificateVerifier, ROLES } from '#protocol/certificates.ts';
-import { openContact, type CardContact, type KeyNumber } from '#protocol/card-contact.ts';
+import { openBlankContact, openContact, type BlankContact, type CardContact } from '#protocol/card-contact.ts';
 import { Failure } from '#protocol/failure.ts';
 import type { OperatingPort, OperatorCard, OperatorPorts } from '#protocol/operating.ts';
+import type { Card } from '#protocol/parties.ts';
 import { createSigner, jwsSchema, type Jws } from '#protocol/signed.ts';
 import { post } from '#servers/shared/http-client.ts';
 import { readTlsIdentity } from '#servers/shared/identity-file.ts';
@@ -24,12 +25,27 @@ const CARD_WAIT_MS = 60_000;
 
 export interface OperatorDesk {
   readonly ports: OperatorPorts;
-  /** Waits for a card on the reader, opens it with this key's challenge, and gives it back afterwards. */
-  withCard<T>(keyNumber: KeyNumber, act: (contact: CardContact, card: OperatorCard) => Promise<T>): Promise<T>;
+  /** Waits for a card on the reader, and gives it back afterwards. Throws `card/absent`, `reader/…`. */
+  withCard<T>(act: (card: CardOnDesk) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
-export async function openOperatorDesk(settings: DeskSettings, backend: ReaderBackend, onTurn?: (turn: number) => void): Promise<OperatorDesk> {
+/** The card that lies on the desk's reader. */
+export interface CardOnDesk {
+  readonly card: OperatorCard;
+  /** An issued card, with its challenge under key 1. */
+  openWallet(): Promise<CardContact>;
+  /** A card to be issued. */
+  openBlank(): Promise<BlankContact>;
+}
+
+export interface DeskOptions {
+  /** The reader to use, by its name or a part of it; default: any with a card on it. */
+  readonly readerName?: string | undefined;
+  readonly onTurn?: (turn: number) => void;
+}
+
+export async function openOperatorDesk(settings: DeskSettings, backend: ReaderBackend, { readerName, onTurn }: DeskOptions = {}): Promise<OperatorDesk> {
   const [terminal, webRoot, root] = await Promise.all([readTlsIdentity(settings.operatorTerminal), readText(settings.webRoot), readText(settings.root)]);
   if (webRoot === undefined || root === undefined) throw new Error('the trust anchors are missing: start the servers first');
   const agent = createTlsAgent({ ...terminal, trustAnchors: [webRoot], acceptPeer: acceptUsage(ROLES['web-server']) });
@@ -44,12 +60,10 @@ export async function openOperatorDesk(settings: DeskSettings, backend: ReaderBa
   };
   return {
     ports,
-    withCard: async (keyNumber, act) => {
-      const channel = createOperatorGate(await connectCardChannel(backend, await waitForCard(backend)));
-      const card = operatorCard(channel);
+    withCard: async (act) => {
+      const channel = createOperatorGate(await connectCardChannel(backend, await waitForCard(backend, readerName)));
       try {
-        const phased = { readerName: channel.readerName, onLost: () => undefined, transmit: (_phase: string, commands: Parameters<OperatorCard['transmit']>[0]) => card.transmit(commands), debit: refuseDebit, close: () => channel.close() };
-        return await act(await openContact(phased, keyNumber), card);
+        return await act(onDesk(channel));
       } finally {
         await channel.close();
       }
@@ -61,21 +75,28 @@ export async function openOperatorDesk(settings: DeskSettings, backend: ReaderBa
   };
 }
 
-function refuseDebit(): Promise<never> {
-  return Promise.reject(new Failure('reader/refused-command', { detail: 'an operator does not pay' }));
+function onDesk(channel: CardChannel): CardOnDesk {
+  const { signal } = new AbortController();
+  const transmit = (commands: Parameters<OperatorCard['transmit']>[0]) => channel.transmit(commands, signal);
+  // As the flows open a contact: an operator's gate knows no phases.
+  const card: Card = {
+    readerName: channel.readerName,
+    onLost: () => undefined,
+    transmit: (_phase, commands) => transmit(commands),
+    debit: () => Promise.reject(new Failure('reader/refused-command', { detail: 'an operator does not pay' })),
+    close: () => channel.close(),
+  };
+  return { card: { transmit }, openWallet: () => openContact(card, 1), openBlank: () => openBlankContact(card) };
 }
 
-function operatorCard(channel: CardChannel): OperatorCard {
-  const signal = new AbortController().signal;
-  return { transmit: (commands) => channel.transmit(commands, signal) };
-}
-
-/** Name of the first reader with a card on it. */
-function waitForCard(backend: ReaderBackend): Promise<string> {
+/** Name of the first reader with a card on it, among those that are wanted. */
+function waitForCard(backend: ReaderBackend, wanted: string | undefined): Promise<string> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => finish(() => reject(new Failure('card/absent'))), CARD_WAIT_MS);
+    let known: readonly string[] = [];
+    const timer = setTimeout(() => finish(() => reject(nothingThere(known, wanted))), CARD_WAIT_MS);
     const watch = backend.watch(({ readers, problem }) => {
-      const reader = readers.find(({ state }) => state === 'present');
+      known = readers.map(({ name }) => name);
+      const reader = readers.find(({ name, state }) => state === 'present' && (wanted === undefined || isWanted(name, wanted)));
       if (reader !== undefined) finish(() => resolve(reader.name));
       else if (problem === 'reader/no-service') finish(() => reject(new Failure('reader/no-service')));
     });
@@ -86,6 +107,16 @@ function waitForCard(backend: ReaderBackend): Promise<string> {
       settle();
     };
   });
+}
+
+function isWanted(name: string, wanted: string): boolean {
+  return name.toLowerCase().includes(wanted.toLowerCase());
+}
+
+function nothingThere(known: readonly string[], wanted: string | undefined): Failure {
+  const detail = known.length === 0 ? 'no reader is connected' : `readers: ${known.join(', ')}`;
+  const isThere = wanted === undefined ? known.length > 0 : known.some((name) => isWanted(name, wanted));
+  return new Failure(isThere ? 'card/absent' : 'reader/none', { detail });
 }
 
 function operatingPort(origin: string, agent: Agent): OperatingPort {
@@ -104,8 +135,7 @@ function operatingPort(origin: string, agent: Agent): OperatingPort {
     return answer.text;
   };
   return {
-    requestIssue: (order) => send('/v1/orders/issue', order),
-    requestLoad: (order) => send('/v1/orders/load', order),
+    requestOrder: (order) => send('/v1/orders', order),
     answerCard: (paymentId, answer) => send(`/v1/orders/${paymentId}/answers`, answer),
   };
 }

@@ -3,7 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Failure } from '#protocol/failure.ts';
 import { assertConserved } from './in-process-audit.ts';
 import type { Fate, InProcessCard } from './in-process-card.ts';
-import { createInProcessWorld, LIMIT_MINOR, readerWith, type InProcessWorld } from './in-process.ts';
+import { LIMIT_MINOR } from './in-process-operator.ts';
+import { createInProcessWorld, readerWith, type InProcessWorld } from './in-process.ts';
 import { tryToPay } from './payment.fixture.ts';
 
 let world: InProcessWorld;

@@ -1,11 +1,10 @@
 /** A world ready for a payment in a browser: servers, reader, issued and loaded card, enrolled Chromium. The same folder gives the same again. */
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { load } from '#protocol/load.ts';
 import type { JournalEntry } from '#protocol/step.ts';
 import { startBrowser, type Browser, type BrowserOptions } from './browser.ts';
 import { buildExtension, buildNativeHost, type ExtensionBuild } from './build.ts';
-import { issueCard } from './card-issue.ts';
+import { issueCard, loadCard, type IssuedCard, type IssueWish } from './card-desk.ts';
 import { enrol, isEnrolled } from './checkout.ts';
 import { openOperatorDesk, type OperatorDesk } from './operator-desk.ts';
 import { readText, writeWhole } from './pki-store.ts';
@@ -40,6 +39,8 @@ export interface Stage {
   openCard(name: string): Promise<SimulatedCard>;
   /** Issues the card that lies on the operator's reader, and answers its customer's one-time code. */
   issue(balanceMinor: bigint): Promise<string>;
+  /** The same without a customer; answers the card's activation code. */
+  issueForBearer(balanceMinor: bigint): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -73,7 +74,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     const card = await openCard('card');
     closers.push(() => card.close());
     const desk: Desk = { world, reader: stageReader, log };
-    const issue = (balanceMinor: bigint): Promise<string> => issueAtDesk(desk, balanceMinor);
+    const issue = async (balanceMinor: bigint): Promise<string> => codeOf((await issueAtDesk(desk, balanceMinor, { is: 'new-customer', name: null })).enrolmentCode);
+    const issueForBearer = async (balanceMinor: bigint): Promise<string> => codeOf((await issueAtDesk(desk, balanceMinor, { is: 'bearer-of-code' })).activationCode);
     await card.insert(stageReader.deskPlace);
     const code = await ensureIssued(world, card, () => issue(openingBalanceMinor));
     await ensureLoaded(desk, card, openingBalanceMinor);
@@ -86,7 +88,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
       for (const browser of browsers) await browser.close();
     });
     return {
-      world, card, reader: stageReader, extension, hostBundle, enrolmentCode: code, journal, signatures, openCard, issue, close,
+      world, card, reader: stageReader, extension, hostBundle, enrolmentCode: code, journal, signatures, openCard, issue, issueForBearer, close,
       forget: () => {
         journal.length = 0;
         signatures.length = 0;
@@ -121,9 +123,13 @@ async function atDesk<T>({ world, reader }: Desk, act: (desk: OperatorDesk) => P
   }
 }
 
-async function issueAtDesk(desk: Desk, balanceMinor: bigint): Promise<string> {
-  const { enrolmentCode } = await atDesk(desk, (at) => issueCard(at, { currency: 'JPY', limitMinor: 50_000n, customerName: null, balanceMinor }, (line) => desk.log(`card: ${line}`)));
-  return enrolmentCode;
+function issueAtDesk(desk: Desk, balanceMinor: bigint, holder: IssueWish['holder']): Promise<IssuedCard> {
+  return atDesk(desk, (at) => issueCard(at, { currency: 'JPY', limitMinor: 50_000n, holder, balanceMinor }, (line) => desk.log(`card: ${line}`)));
+}
+
+function codeOf(code: string | null): string {
+  if (code === null) throw new Error('the card was issued without a one-time code');
+  return code;
 }
 
 /** A card that earlier starts have paid with is loaded again when less than half is left, by an order like any other. */
@@ -131,7 +137,7 @@ async function ensureLoaded(desk: Desk, card: SimulatedCard, wantedMinor: bigint
   const missingMinor = wantedMinor - card.balanceMinor();
   if (2n * missingMinor <= wantedMinor) return;
   desk.log('card: loading again');
-  await atDesk(desk, (at) => at.withCard(1, (contact, on) => load({ currency: 'JPY', amountMinor: missingMinor }, contact, on, at.ports)));
+  await atDesk(desk, (at) => loadCard(at, { currency: 'JPY', amountMinor: missingMinor }));
 }
 
 /** Answers the one-time code that came with the card; a card of an earlier start keeps its own. */
