@@ -10,6 +10,10 @@ export interface Profile {
   /** The third GetVersion frame after the UID: batch, calendar week and year. */
   readonly production: Bytes;
   readonly fciFileNumber: number;
+  /** Whether applications and files are made and deleted; a Light has fixed ones, but for its transaction-MAC file. */
+  readonly hasFreeFiles: boolean;
+  /** For applications and files. */
+  readonly memoryBytes: number;
   /** AD: a key that failed so often in a row takes its next attempt only after a while, one step longer for each failure more. Undefined: never. */
   readonly authenticationDelay: { readonly afterFailures: number; readonly stepMs: number } | undefined;
   /** What AuthenticateEV2First does to an open transaction. */
@@ -40,6 +44,8 @@ const LIGHT: Profile = {
   softwareVersion: parseHex('04080101001305'),
   production: parseHex('FFFFFFFFFF4017'),
   fciFileNumber: 0x1f,
+  hasFreeFiles: false,
+  memoryBytes: 640,
   // AN12196, 6.4: 50 failures; NT4H2421Gx, 9: each AD takes about 65 % of the frame waiting time of 38.7 ms.
   authenticationDelay: { afterFailures: 50, stepMs: 25 },
   firstAuthentication: 'aborts-transaction',
@@ -57,6 +63,9 @@ const EV2: Profile = {
   ...LIGHT,
   hardwareVersion: parseHex('04010112001805'),
   softwareVersion: parseHex('04010102011805'),
+  hasFreeFiles: true,
+  // A blank card of 2 kB says that 2304 bytes are free; this is in proportion.
+  memoryBytes: 4608,
 };
 
 /** MIFARE DESFire EV3, MF3D43 (4 kB). */

@@ -53,6 +53,13 @@ export class Session {
     return this.#commandCounter;
   }
 
+  /** With padding, always, and MAC. */
+  wireLength(mode: CommMode, dataBytes: number): number {
+    if (mode === COMM_MODE.PLAIN) return dataBytes;
+    // Without data there is nothing to encipher, and no padding either.
+    return (mode === COMM_MODE.FULL && dataBytes > 0 ? paddedLength(dataBytes) : dataBytes) + MAC_BYTES;
+  }
+
   /** Verifies and deciphers a command; returns its data and counts it. Throws LENGTH_ERROR or INTEGRITY_ERROR. */
   async openCommand(mode: CommMode, instruction: number, header: Uint8Array, rest: Uint8Array): Promise<Bytes> {
     const data = mode === COMM_MODE.PLAIN ? new Uint8Array(rest) : await this.#verified(mode, instruction, header, rest);

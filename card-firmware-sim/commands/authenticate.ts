@@ -2,9 +2,9 @@
 import { Aes128, BLOCK_BYTES, ZERO_BLOCK } from '../crypto.ts';
 import { concatBytes, equalBytes } from '#protocol/bytes.ts';
 import { deriveSessionKeys, Session } from '../secure-messaging.ts';
-import { commitApplication, dropSession, selectedApplication } from '../command.ts';
+import { commitKey, findKey } from './level-keys.ts';
+import { dropSession } from '../command.ts';
 import { STATUS, StatusError } from '../status.ts';
-import { withKey } from '../card-image.ts';
 import type { Answer, CardState, HandshakeCommand } from '../command.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardKey } from '../card-image.ts';
@@ -41,7 +41,7 @@ export const authenticateEv2NonFirst: HandshakeCommand = {
     const [keyNo = 0] = payload;
     if (payload.length !== 1) throw new StatusError('LENGTH_ERROR');
     const previous = state.session;
-    if (previous === undefined) throw new StatusError('PERMISSION_DENIED');
+    if (!(previous instanceof Session)) throw new StatusError('PERMISSION_DENIED');
     const key = requireUsableKey(state, keyNo);
     // Unauthenticated until the second pass succeeds; transaction, TI and counter go on.
     state.session = undefined;
@@ -70,9 +70,10 @@ async function challenge(state: CardState, keyNo: number, key: CardKey, open: (s
 }
 
 function requireUsableKey(state: CardState, keyNo: number): CardKey {
-  // At card level there are only the originality keys, which need LRP.
-  const key = state.selected === 'card' ? undefined : selectedApplication(state).keys[keyNo];
+  // At the card level of a Light there are only the originality keys, which need LRP.
+  const key = findKey(state, keyNo);
   if (key === undefined) throw new StatusError('NO_SUCH_KEY');
+  if ('type' in key && key.type !== 'aes') throw new StatusError('AUTHENTICATION_ERROR');
   const { isCounted, limit } = state.memory.image.picc.configuration.failedAuthentications;
   if (isCounted && key.failures >= limit) throw new StatusError('PERMISSION_DENIED');
   if (isCounted && isDelayed(state, key)) throw new StatusError('AUTHENTICATION_DELAY');
@@ -95,7 +96,7 @@ async function countAttempt(state: CardState, keyNo: number, key: CardKey, succe
   const failures = succeeded ? Math.max(0, key.failures - decrement) : key.failures + 1;
   const failuresInARow = succeeded ? 0 : Math.min(key.failuresInARow + 1, MAX_FAILURES_IN_A_ROW);
   if (failures === key.failures && failuresInARow === key.failuresInARow) return;
-  await commitApplication(state, withKey(selectedApplication(state), keyNo, { ...key, failures, failuresInARow }));
+  await commitKey(state, keyNo, { ...key, failures, failuresInARow });
 }
 
 function rotateLeft(block: Uint8Array): Bytes {

@@ -5,6 +5,7 @@ import { concatBytes, encodeUintLE, parseUintLE } from '#protocol/bytes.ts';
 import { encodeInt32LE, withFile } from '../card-image.ts';
 import { commitApplication, ENCIPHERED_REQUEST, MAC_BOTH_WAYS, PLAIN, selectedApplication } from '../command.ts';
 import { fileAccess, requireFile } from './file-access.ts';
+import { requireListing } from './management.ts';
 import { StatusError } from '../status.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardFile, TransactionMacFile } from '../card-image.ts';
@@ -14,6 +15,7 @@ import type { SecuredCommand } from '../command.ts';
 
 /** FileOption: bits 1..0 communication mode, bit 5 a limit of the transaction counter follows; nothing else on a Light. */
 export const MODE_BITS = 0x03;
+export const MAX_FILE_NUMBER = 0x1f;
 const HAS_COUNTER_LIMIT = 0x20;
 /** TMKeyOption: an AES key. */
 export const AES_TM_KEY = 0x02;
@@ -22,21 +24,30 @@ export const getFileIds: SecuredCommand = {
   instruction: 0x6f,
   headerBytes: 0,
   messaging: () => MAC_BOTH_WAYS,
-  execute: (state) => ({ data: new Uint8Array(selectedApplication(state).files.map((file) => file.number)) }),
+  execute(state) {
+    requireListing(state);
+    return { data: new Uint8Array(selectedApplication(state).files.map((file) => file.number)) };
+  },
 };
 
 export const getIsoFileIds: SecuredCommand = {
   instruction: 0x61,
   headerBytes: 0,
   messaging: () => MAC_BOTH_WAYS,
-  execute: (state) => ({ data: concatBytes(...selectedApplication(state).files.flatMap((file) => ('isoId' in file && file.isoId !== undefined ? [encodeUintLE(file.isoId, 2)] : []))) }),
+  execute(state) {
+    requireListing(state);
+    return { data: concatBytes(...selectedApplication(state).files.flatMap((file) => ('isoId' in file && file.isoId !== undefined ? [encodeUintLE(file.isoId, 2)] : []))) };
+  },
 };
 
 export const getFileSettings: SecuredCommand = {
   instruction: 0xf5,
   headerBytes: 1,
   messaging: () => MAC_BOTH_WAYS,
-  execute: (state, { header }) => ({ data: encodeFileSettings(requireFile(state, header[0]), state.profile) }),
+  execute(state, { header }) {
+    requireListing(state);
+    return { data: encodeFileSettings(requireFile(state, header[0]), state.profile) };
+  },
 };
 
 function encodeFileSettings(file: CardFile, { valueOptionShown, counterLimitShown }: Profile): Bytes {

@@ -1,28 +1,31 @@
-/** DeleteFile and CreateTransactionMACFile: the one file of a Light that can be replaced, and so its key. */
-import { AES_TM_KEY, MODE_BITS, parseCommMode } from './file-settings.ts';
+/** DeleteFile and CreateTransactionMACFile; on a Light it is the one file that can be replaced, and so its key. */
+import { AES_TM_KEY, MAX_FILE_NUMBER, MODE_BITS, parseCommMode } from './file-settings.ts';
 import { areKnownKeys, NEVER, parseAccessRights } from '../access-rights.ts';
 import { BLOCK_BYTES } from '../crypto.ts';
-import { commitApplication, ENCIPHERED_REQUEST, MAC_BOTH_WAYS, requireMasterSession, selectedApplication } from '../command.ts';
+import { commitApplication, ENCIPHERED_REQUEST, MAC_BOTH_WAYS, selectedApplication } from '../command.ts';
+import { fileBytes, freeBytes } from '../memory-use.ts';
 import { findFile, transactionMacFile } from '../card-image.ts';
+import { requireCreateDelete } from './management.ts';
 import { requireFile } from './file-access.ts';
 import { StatusError } from '../status.ts';
 import { Transaction } from '../transaction.ts';
 import type { SecuredCommand } from '../command.ts';
 import type { TransactionMacFile } from '../card-image.ts';
 
-const MAX_FILE_NUMBER = 0x1f;
-
 export const deleteFile: SecuredCommand = {
   instruction: 0xdf,
   headerBytes: 1,
   messaging: () => MAC_BOTH_WAYS,
   async execute(state, { header }) {
-    requireMasterSession(state);
+    requireCreateDelete(state);
     const file = requireFile(state, header[0]);
-    if (file.type !== 'transaction-mac') throw new StatusError('PERMISSION_DENIED');
+    const { hasFreeFiles } = state.profile;
+    if (!hasFreeFiles && file.type !== 'transaction-mac') throw new StatusError('PERMISSION_DENIED');
     const application = selectedApplication(state);
-    await commitApplication(state, { ...application, files: application.files.filter((other) => other !== file) });
-    // What was open belonged to the counter and key that are gone.
+    const { picc } = state.memory.image;
+    const lostBytes = picc.lostBytes + (hasFreeFiles ? fileBytes(file) : 0);
+    await commitApplication(state, { ...application, files: application.files.filter((other) => other !== file) }, { ...picc, lostBytes });
+    // What was open belonged to the file, or to the counter and key, that are gone.
     state.transaction = new Transaction();
     return {};
   },
@@ -34,7 +37,7 @@ export const createTransactionMacFile: SecuredCommand = {
   dataBytes: [BLOCK_BYTES + 1, BLOCK_BYTES + 1],
   messaging: () => ENCIPHERED_REQUEST,
   async execute(state, { header, data }) {
-    requireMasterSession(state);
+    requireCreateDelete(state);
     const [number = 0, option = 0] = header;
     const rights = parseAccessRights(header.subarray(2));
     const isKnownOption = (option & ~MODE_BITS) === 0 && header[4] === AES_TM_KEY && number <= MAX_FILE_NUMBER;
@@ -54,7 +57,10 @@ export const createTransactionMacFile: SecuredCommand = {
       readerId: new Uint8Array(BLOCK_BYTES),
       counterLimit: undefined,
     };
-    await commitApplication(state, { ...application, files: [file, ...application.files] });
+    const { hasFreeFiles } = state.profile;
+    if (hasFreeFiles && fileBytes(file) > freeBytes(state.memory.image, state.profile)) throw new StatusError('OUT_OF_MEMORY');
+    // AN12343 lists the one of a Light before its other files.
+    await commitApplication(state, { ...application, files: hasFreeFiles ? [...application.files, file] : [file, ...application.files] });
     state.transaction = new Transaction();
     return {};
   },
