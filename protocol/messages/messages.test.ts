@@ -12,7 +12,7 @@ import { failureNotice } from './failure-notice.ts';
 import { acknowledgement, notice } from './notice.ts';
 import { operatorOrder, operatorReport } from './operator-order.ts';
 import { paymentRequest } from './payment-request.ts';
-import { readingReport, readingRequest } from './reading.ts';
+import { linkRequest, readingReport, readingRequest } from './reading.ts';
 import { shopStatement } from './shop-statement.ts';
 import { refusal, statement } from './statement.ts';
 
@@ -27,7 +27,23 @@ const commands = [{ apdu: '90C70000', expect: '9100' }, { apdu: '906C00000903000
 const at = 1_795_348_800_000;
 const claimed = { shopId: 'hanamaru', billId: 'bill-0001', amountMinor: 2_100n, currency: 'JPY' } as const;
 const subject = { paymentId, previous: digest, billDigest: digest, ...claimed, cardId, paymentNonce: nonce };
-const order = { cardId, cardChallenge, currency: 'JPY', orderNonce: nonce, expiresAt: at } as const;
+const signed = { orderNonce: nonce, expiresAt: at } as const;
+const order = { cardId, cardChallenge, ...signed } as const;
+const reported = { paymentId, previous: digest } as const;
+const decidedOperation = { paymentId, kind: 'load', amountMinor: 1n, outcome: 'not-done' } as const;
+const operationId = '0011223344556677';
+const records = [
+  { operationId, amountMinor: 900n, timeSeconds: 1_795_348_800, known: { kind: 'pay' as const, outcome: 'done' as const, shopName: 'Hanamaru' } },
+  { operationId, amountMinor: 0n, timeSeconds: 1_795_348_700, known: null },
+];
+const account = {
+  cardId, state: 'blocked' as const, blockedAt: at, currency: 'JPY' as const, limitMinor: 50_000n, customerId: paymentId, ledgerMinor: -5n, movableMinor: 0n,
+  open: [{ paymentId, kind: 'pay' as const, amountMinor: 5n, shopId: 'hanamaru', writtenAt: at, expired: false }],
+};
+const receipt = {
+  format: 'kessai-receipt-1' as const, paymentId, kind: 'pay' as const, cardId, operationId, amountMinor: 2_100n, currency: 'JPY' as const, bill: { shopId: 'hanamaru', billId: 'bill-0001', billDigest: digest },
+  decidedAt: at, request: jws, statement: jws, consent: jws, notice: jws, proof: { keyVersion: 1, transactionCounter: 2, transactionMac: operationId, transactionMacInput: '8B01' },
+};
 
 interface Sample {
   readonly type: MessageType;
@@ -54,16 +70,29 @@ const SAMPLES: readonly Sample[] = [
   sample(completion, { paymentId, previous: digest, consent: jws, responses: ['9100'] }),
   sample(notice, { paymentId, billDigest: digest, ...claimed, outcome: 'paid', at }),
   sample(acknowledgement, { noticeDigest: digest, shopId: 'hanamaru', billId: 'bill-0001' }),
-  sample(readingRequest, { cardId, readingNonce: nonce, cardChallenge, about: paymentId }),
+  sample(readingRequest, { cardId, readingNonce: nonce, cardChallenge, about: paymentId, history: true }),
+  sample(linkRequest, { cardId, readingNonce: nonce, cardChallenge, activationCode: 'ABCD-EFGH-JKMN-PQRS' }),
   sample(readingReport, {
     paymentId, previous: digest, readingNonce: nonce, cardId, balanceMinor: 0n,
     decided: [{ paymentId, billDigest: digest, shopId: 'hanamaru', billId: 'bill-0001', amountMinor: 1n, outcome: 'paid', notice: jws }],
+    card: { state: 'active', currency: 'JPY', limitMinor: 50_000n }, records,
   }),
   sample(failureNotice, { request: digest, code: 'bill/expired', step: 'ST9' }),
-  sample(operatorOrder, { kind: 'issue', ...order, limitMinor: 50_000n, customerName: 'Hanako' }),
-  sample(operatorOrder, { kind: 'load', ...order, amountMinor: 10_000n }),
-  sample(operatorReport, { kind: 'issue', paymentId, previous: digest, cardId, customerId: paymentId, enrolmentCode: 'ABCD-EFGH' }),
-  sample(operatorReport, { kind: 'load', paymentId, previous: digest, cardId, amountMinor: 1n, balanceAfterMinor: null }),
+  sample(operatorOrder, { kind: 'issue', ...order, currency: 'JPY', limitMinor: 50_000n, holder: { is: 'new-customer', name: 'Hanako' } }),
+  sample(operatorOrder, { kind: 'issue', ...order, cardChallenge: null, currency: 'JPY', limitMinor: 50_000n, holder: { is: 'bearer-of-code' } }),
+  sample(operatorOrder, { kind: 'load', ...order, currency: 'JPY', amountMinor: 10_000n }),
+  sample(operatorOrder, { kind: 'replace', ...order, currency: 'JPY', amountMinor: 10_000n, lostCardId: cardId, countAsNotDebited: [paymentId] }),
+  sample(operatorOrder, { kind: 'show', ...order }),
+  sample(operatorOrder, { kind: 'account', ...signed, cardId }),
+  sample(operatorOrder, { kind: 'block', ...signed, cardId }),
+  sample(operatorOrder, { kind: 'receipt', ...signed, paymentId }),
+  sample(operatorReport, { kind: 'issue', ...reported, cardId, customerId: paymentId, enrolmentCode: 'ABCD-EFGH-JKMN-PQRS', activationCode: null }),
+  sample(operatorReport, { kind: 'load', ...reported, cardId, amountMinor: 1n, balanceAfterMinor: null, decided: [decidedOperation] }),
+  sample(operatorReport, { kind: 'replace', ...reported, cardId, lostCardId: cardId, amountMinor: 1n, balanceAfterMinor: 5n, decided: [] }),
+  sample(operatorReport, { kind: 'show', ...reported, account, balanceMinor: 1n, records, decided: [] }),
+  sample(operatorReport, { kind: 'account', ...reported, account }),
+  sample(operatorReport, { kind: 'block', ...reported, account }),
+  sample(operatorReport, { kind: 'receipt', ...reported, receipt }),
 ];
 
 type Path = readonly (string | number)[];
@@ -93,9 +122,9 @@ function changed(value: Json, path: Path, replacement: Json | undefined): Json {
 /** A list that may be empty, a flag, and the words that a shop or operator writes freely take what the others do not. */
 function isRightful(path: Path, was: Json, now: Json): boolean {
   const key = String(path.at(-1));
-  if (Array.isArray(now)) return ['responses', 'decided'].includes(key);
+  if (Array.isArray(now)) return ['responses', 'decided', 'records', 'open', 'countAsNotDebited'].includes(key);
   if (typeof now === 'boolean') return typeof was === 'boolean';
-  return ['name', 'productId', 'customerName', 'enrolmentCode'].includes(key) && (now === ' ' || now === '\u0000');
+  return ['name', 'productId', 'shopName'].includes(key) && (now === ' ' || now === '\u0000');
 }
 
 const keyOf = (path: Path): string => path.join('.') || 'body';

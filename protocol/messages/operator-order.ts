@@ -4,7 +4,7 @@ import { amountSchema, currencySchema } from '../amount.ts';
 import { defineMessage, digestSchema } from '../signed.ts';
 import { cardAccountSchema } from './card-account.ts';
 import { cardRecordsSchema, OPERATION_KINDS } from './card-record.ts';
-import { cardIdSchema, challengeSchema, nonceSchema, paymentIdSchema, timeSchema } from './fields.ts';
+import { activationCodeSchema, cardIdSchema, challengeSchema, nonceSchema, paymentIdSchema, timeSchema } from './fields.ts';
 import { receiptSchema } from './receipt.ts';
 
 /** An order is good for this long by the settlement's clock: it is given with the card on the reader. */
@@ -63,7 +63,7 @@ const decided = v.pipe(
   v.array(v.strictObject({ paymentId: paymentIdSchema, kind: v.picklist(OPERATION_KINDS), amountMinor: amountSchema, outcome: v.picklist(['done', 'not-done', 'refund-due']) })),
   v.maxLength(8),
 );
-const oneTimeCode = v.nullable(v.pipe(v.string(), v.maxLength(64)));
+const oneTimeCode = v.nullable(activationCodeSchema);
 /** Null if the card's last answer was lost after the commit was proved. */
 const balanceAfterMinor = v.nullable(amountSchema);
 
