@@ -14,13 +14,15 @@ export const PACKAGES = {
   usb: ['gcc', 'libc6-dev', 'util-linux', 'mount'],
   /** The browser's own dialogs, which only one that is seen shows: a screen and a keyboard; setpriv. */
   display: ['xvfb', 'xdotool', 'util-linux'],
+  /** A token in software, for the key store's tests. */
+  token: ['softhsm2'],
   /** A real kernel for emulated USB readers, in a guest: its machine, its first program, modprobe and depmod, USB/IP's tool, udev. The kernel itself is only unpacked. */
   kernel: ['qemu-system-x86', 'busybox-static', 'kmod', 'usbip', 'udev'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type Need = keyof typeof PACKAGES;
 /** Of the demo and the tests: all but `kernel`, which only `npm run usb-kernel` asks for. */
-export const NEEDS: readonly Need[] = ['browser', 'pcsc', 'usb', 'display'];
+export const NEEDS: readonly Need[] = ['browser', 'pcsc', 'usb', 'display', 'token'];
 const ALL_NEEDS = Object.keys(PACKAGES) as readonly Need[];
 
 export interface Preparation {

@@ -49,7 +49,7 @@ export async function settlementPlans(options: SettlementOptions): Promise<Serve
     databaseUrl: postgres.url('kessai_information'),
     shops: shops.map(({ shopId, identities }) => ({ shopId, chain: identities.signing.file })),
   };
-  const security = { keyStore: join(folder, 'security', 'keys.json'), passphraseFile: await ensurePassphrase(folder), databaseUrl: postgres.url('kessai_security') };
+  const security = { keyStore: tokenOf(process.env) ?? (await keyFileOf(folder)), databaseUrl: postgres.url('kessai_security') };
   const application = {
     public: { origin: origins.application, identity: pki.application.web.file, clientCertificates },
     signing: pki.application.signing.file,
@@ -71,9 +71,17 @@ export async function trustFiles(folder: string, pki: Pki): Promise<{ root: stri
   return { root: pki.root.file, webRoot: pki.webRoot.file, intermediates };
 }
 
-/** The development world's key store needs a passphrase too; a real one comes from the operator. */
-async function ensurePassphrase(folder: string): Promise<string> {
-  const file = join(folder, 'security', 'passphrase');
-  if ((await readText(file)) === undefined) await writeWhole(file, `${randomBytes(24).toString('base64url')}\n`, 'keep');
-  return file;
+/** The world's own key store, and a passphrase for it; a real one comes from the operator. */
+export async function keyFileOf(folder: string): Promise<{ kind: 'file'; path: string; passphraseFile: string }> {
+  const passphraseFile = join(folder, 'security', 'passphrase');
+  if ((await readText(passphraseFile)) === undefined) await writeWhole(passphraseFile, `${randomBytes(24).toString('base64url')}\n`, 'keep');
+  return { kind: 'file', path: join(folder, 'security', 'keys.json'), passphraseFile };
+}
+
+/** Instead: a token, which already holds master keys. The PIN is in KESSAI_PKCS11_PIN_FILE, or the security server takes KESSAI_PKCS11_PIN itself. */
+function tokenOf(environment: Readonly<Record<string, string | undefined>>): { kind: 'pkcs11'; module: string; tokenLabel: string; pinFile: string | null } | undefined {
+  const { KESSAI_PKCS11_MODULE: module, KESSAI_PKCS11_TOKEN: tokenLabel, KESSAI_PKCS11_PIN_FILE: pinFile } = environment;
+  if (module === undefined) return undefined;
+  if (tokenLabel === undefined) throw new Error('KESSAI_PKCS11_MODULE is set, KESSAI_PKCS11_TOKEN is not');
+  return { kind: 'pkcs11', module, tokenLabel, pinFile: pinFile ?? null };
 }

@@ -7,7 +7,7 @@ import { openDatabase } from '../shared/database.ts';
 import { createJournal, createLog, type Log } from '../shared/log.ts';
 import { createTally, epochMs } from '../shared/process.ts';
 import { readTrust, type securityPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
-import { openOrCreateKeyStoreFile, readKeyStorePassphrase } from './key-store.ts';
+import { openKeyStore } from './key-store-open.ts';
 import { securityMigrations } from './migrations.ts';
 import type { SecurityParts, SessionContext } from './parts.ts';
 import { createPostgresSecurityStore } from './postgres-store.ts';
@@ -24,10 +24,7 @@ export interface StartedSecurity {
 
 export async function startSecurityService(config: Config, information: InformationService): Promise<StartedSecurity> {
   const log = createLog({ name: 'security' });
-  const passphrase = readKeyStorePassphrase(process.env, config.passphraseFile ?? undefined);
-  // Whatever this process starts later must not inherit it.
-  delete process.env['KESSAI_KEY_STORE_PASSPHRASE'];
-  const keyStore = openOrCreateKeyStoreFile({ path: config.keyStore, passphrase });
+  const keyStore = await openKeyStore(config.keyStore, process.env, (problem) => log.error({ err: problem }, 'the key store has changed and cannot be read again'));
   const database = await openDatabase({ url: config.databaseUrl, migrations: securityMigrations, log });
   const random = (length: number) => new Uint8Array(randomBytes(length));
   const parts: SecurityParts = {
@@ -41,5 +38,12 @@ export async function startSecurityService(config: Config, information: Informat
     now: epochMs,
     random,
   };
-  return { service: createSecurityService(parts), log, close: () => database.close() };
+  return {
+    service: createSecurityService(parts),
+    log,
+    async close() {
+      await database.close();
+      await keyStore.close();
+    },
+  };
 }

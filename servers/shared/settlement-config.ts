@@ -33,10 +33,26 @@ export const applicationPartsSchema = v.strictObject({
   databaseUrl: databaseUrlSchema,
 });
 
+/** Where the cards' master keys are: in an encrypted file, or in a hardware token. */
+export const keyStoreSchema = v.variant('kind', [
+  v.strictObject({
+    kind: v.literal('file'),
+    path: pathSchema,
+    /** Instead of KESSAI_KEY_STORE_PASSPHRASE: a file that only its owner may read. */
+    passphraseFile: v.nullable(pathSchema),
+  }),
+  v.strictObject({
+    kind: v.literal('pkcs11'),
+    /** The token's PKCS#11 library. */
+    module: pathSchema,
+    tokenLabel: v.pipe(v.string(), v.minLength(1), v.maxLength(32)),
+    /** Instead of KESSAI_PKCS11_PIN: a file that only its owner may read. */
+    pinFile: v.nullable(pathSchema),
+  }),
+]);
+
 export const securityPartsSchema = v.strictObject({
-  keyStore: pathSchema,
-  /** Instead of KESSAI_KEY_STORE_PASSPHRASE: a file that only its owner may read. */
-  passphraseFile: v.nullable(pathSchema),
+  keyStore: keyStoreSchema,
   databaseUrl: databaseUrlSchema,
 });
 

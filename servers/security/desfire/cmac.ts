@@ -29,19 +29,29 @@ export function padBlocks(data: Uint8Array): Bytes {
   return padded;
 }
 
-/** One CMAC key with its two subkeys made once; the key cannot be read back. */
-export class AesCmac {
-  readonly #key: Bytes;
-  /** Subkey for a last block that is whole (RFC 4493, 2.3). */
+export interface Subkeys {
+  /** For a last block that is whole (RFC 4493, 2.3). */
   readonly subkey1: Bytes;
-  /** Subkey for a last block that had to be padded. */
+  /** For a last block that had to be padded. */
+  readonly subkey2: Bytes;
+}
+
+/** The subkeys of a CMAC key, from the zero block enciphered with it. */
+export function deriveSubkeys(encipheredZero: Bytes): Subkeys {
+  const subkey1 = doubleBlock(encipheredZero);
+  return { subkey1, subkey2: doubleBlock(subkey1) };
+}
+
+/** One CMAC key with its two subkeys made once; the key cannot be read back. */
+export class AesCmac implements Subkeys {
+  readonly #key: Bytes;
+  readonly subkey1: Bytes;
   readonly subkey2: Bytes;
 
   constructor(key: Bytes) {
     if (key.length !== AES_KEY_BYTES) throw new RangeError('an AES-128 key has 16 bytes');
     this.#key = key;
-    this.subkey1 = doubleBlock(encryptCbc(key, ZERO_IV));
-    this.subkey2 = doubleBlock(this.subkey1);
+    ({ subkey1: this.subkey1, subkey2: this.subkey2 } = deriveSubkeys(encryptCbc(key, ZERO_IV)));
   }
 
   /** The whole 16-byte MAC over the parts, one after the other. */
