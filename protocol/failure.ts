@@ -61,7 +61,7 @@ export const FAILURES = {
   'card/unresolved': { status: 409, text: 'An earlier payment with this card is not settled yet. Leave the card on the reader and try again.' },
   'card/already-issued': { status: 409, text: 'This card is issued already. Use a factory-fresh card.' },
   'card/blocked': { status: 403, text: 'This card was reported lost and is blocked for good. Use your other card.' },
-  'card/not-blocked': { status: 409, text: 'This card is in use. Block it first.' },
+  'card/not-blocked': { status: 409, text: 'This card is not blocked. Block it first, and try again.' },
   'card/full': { status: 422, text: 'The card has no room for the payment application. Use another blank card.' },
   'card/limit': { status: 422, text: 'The amount is more than this card may hold. Choose a smaller amount.' },
 

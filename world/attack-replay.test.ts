@@ -147,6 +147,9 @@ describe('during the payment', () => {
   });
 });
 
+/** With the challenge of the request itself, and no key to wait for. */
+const AT_ONCE = { cardChallenge: null, keysMayWait: false } as const;
+
 describe('every method of every service', () => {
   const methods = (): [string, (jws: Jws) => Promise<unknown>][] => {
     const { world, rounds } = recorded;
@@ -157,12 +160,13 @@ describe('every method of every service', () => {
       ['requestReading', (jws) => application.requestReading(jws)],
       ['answerCard', (jws) => application.answerCard(paymentId, jws)],
       ['complete', (jws) => application.complete(paymentId, jws)],
-      ['requestIssue', (jws) => operating.requestIssue(jws)],
-      ['requestLoad', (jws) => operating.requestLoad(jws)],
-      ['openPayment', (jws) => security.openPayment({ paymentId, request: jws })],
-      ['openReading', (jws) => security.openReading({ request: jws })],
+      ['requestLink', (jws) => application.requestLink(jws)],
+      ['requestOrder', (jws) => operating.requestOrder(jws)],
+      ['openPayment', (jws) => security.openPayment({ paymentId, request: jws, ...AT_ONCE })],
+      ['openReading', (jws) => security.openReading({ request: jws, ...AT_ONCE })],
+      ['openLink', (jws) => security.openLink({ request: jws, ...AT_ONCE })],
       ['openIssue', (jws) => security.openIssue({ order: jws, operationId: '0011223344556677', timeSeconds: 0 })],
-      ['openLoad', (jws) => security.openLoad({ order: jws })],
+      ['openOrder', (jws) => security.openOrder({ order: jws, ...AT_ONCE })],
       ['decide', (jws) => shop.service.decide(jws)],
       ['requestBill', (jws) => shop.service.requestBill(jws)],
       ['receiveNotice', (jws) => shop.service.receiveNotice(jws)],

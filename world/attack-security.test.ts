@@ -5,6 +5,7 @@ import { operatorOrder } from '#protocol/messages/operator-order.ts';
 import type { OperatingPort } from '#protocol/operating.ts';
 import { signMessage, type Jws, type Signer } from '#protocol/signed.ts';
 import { createApplicationService } from '#servers/application/service.ts';
+import type { OpenedOrRekey } from '#servers/shared/apis/security.ts';
 import { assertConserved } from './in-process-audit.ts';
 import { createInProcessWorld, ORDER_TOTAL_MINOR, type InProcessWorld } from './in-process.ts';
 import { bodyOf, carriedSettlement, otherwise, resigned, tampered, tryToPay } from './payment.fixture.ts';
@@ -26,13 +27,27 @@ async function upTo(rounds: number): Promise<{ request: Jws; responses: string[]
 }
 const paymentId = (): string => crypto.randomUUID();
 
+/** The session, whatever the age of the card's keys. */
+async function openPayment(request: Jws): Promise<{ sessionId: string }> {
+  return opened(await world.security.openPayment({ paymentId: paymentId(), request, cardChallenge: null, keysMayWait: true }));
+}
+
+async function openOrder(order: Jws): Promise<{ sessionId: string }> {
+  return opened(await world.security.openOrder({ order, cardChallenge: null, keysMayWait: true }));
+}
+
+function opened(opening: OpenedOrRekey): { sessionId: string } {
+  if (opening.at !== 'opened') throw new Error('the card wants newer keys first');
+  return opening;
+}
+
 describe('a payment that the application server alone wants', () => {
   it('needs a request that the customer signed, over a bill that the shop signed', async () => {
     const { request } = await upTo(1);
     const { signer } = world.customer.identity;
     const own = world.applicationParts.signer;
     const jws = bodyOf(request)['bill'] as Jws;
-    const open = (changed: Jws) => codeOf(() => world.security.openPayment({ paymentId: paymentId(), request: changed }));
+    const open = (changed: Jws) => codeOf(() => openPayment(changed));
     expect(await open(tampered(request, { cardId: otherwise(world.card.cardId) }))).toBe('message/signature');
     expect(await open(await resigned(request, {}, own))).toBe('customer/unknown');
     expect(await open(await resigned(request, { bill: tampered(jws, { amountMinor: '1' }) }, signer))).toBe('bill/signature');
@@ -45,7 +60,7 @@ describe('a payment that the application server alone wants', () => {
     const { signer } = world.customer.identity;
     const other = await world.openShop({ shopId: 'other', origin: 'https://other.localhost', legalName: 'Other' });
     const jws = bodyOf(request)['bill'] as Jws;
-    const said = async (changes: Record<string, unknown>, by: Signer) => codeOf(async () => world.security.openPayment({ paymentId: paymentId(), request: await resigned(request, { bill: await resigned(jws, changes, by) }, signer) }));
+    const said = async (changes: Record<string, unknown>, by: Signer) => codeOf(async () => openPayment(await resigned(request, { bill: await resigned(jws, changes, by) }, signer)));
     expect(await said({}, other.signer)).toBe('bill/origin');
     expect(await said({ shopId: 'other' }, other.signer)).toBe('bill/origin');
     expect(await said({ shopId: 'other' }, world.shop.signer)).toBe('bill/origin');
@@ -61,16 +76,16 @@ describe('a payment that the application server alone wants', () => {
     const other = await world.newCustomer('04FFFFFFFFFF21', 5_000n);
     const { request } = await upTo(1);
     const wanted = await resigned(request, { cardId: other.card.cardId }, world.customer.identity.signer);
-    expect(await codeOf(() => world.security.openPayment({ paymentId: paymentId(), request: wanted }))).toBe('customer/card-not-linked');
+    expect(await codeOf(() => openPayment(wanted))).toBe('customer/card-not-linked');
   });
 
   it('cannot be repeated with an old request: the card has another challenge', async () => {
     const settlement = carriedSettlement(world.settlement(), (_round, send) => send());
     await tryToPay(world, { settlement });
     const { security } = world;
-    const { sessionId } = await security.openPayment({ paymentId: paymentId(), request: settlement.carried[0]!.request });
+    const { sessionId } = await openPayment(settlement.carried[0]!.request);
     const [answer] = bodyOf(settlement.carried[1]!.request)['responses'] as string[];
-    expect(await codeOf(() => security.requestBalance({ sessionId, responses: [answer!], balance: true }))).toBe('card/not-genuine');
+    expect(await codeOf(() => security.requestBalance({ sessionId, responses: [answer!], reading: 'balance' }))).toBe('card/not-genuine');
     await assertConserved(world);
   });
 });
@@ -81,7 +96,7 @@ describe('the places of a session', () => {
   it('are kept: no reading before authentication, no debit before either, no second debit', async () => {
     const { request } = await upTo(1);
     const { security } = world;
-    const open = async () => (await security.openPayment({ paymentId: paymentId(), request })).sessionId;
+    const open = async () => (await openPayment(request)).sessionId;
     for (const wrong of [
       (sessionId: string) => security.takeBalance({ sessionId, responses: [] }),
       (sessionId: string) => security.prepareDebit({ sessionId, responses: null, ...debit }),
@@ -97,7 +112,7 @@ describe('the places of a session', () => {
   it('refuse a dead or made-up session by a promise that rejects', async () => {
     const { security } = world;
     const sessionId = paymentId();
-    expect(await codeOf(() => security.requestBalance({ sessionId, responses: [], balance: true }))).toBe('settlement/session');
+    expect(await codeOf(() => security.requestBalance({ sessionId, responses: [], reading: 'balance' }))).toBe('settlement/session');
     expect(await codeOf(() => security.takeBalance({ sessionId, responses: [] }))).toBe('settlement/session');
     expect(await codeOf(() => security.prepareDebit({ sessionId, responses: null, ...debit }))).toBe('settlement/session');
     expect(await codeOf(() => security.prepareCredit({ sessionId, responses: [], operationId: debit.operationId, timeSeconds: 1 }))).toBe('settlement/session');
@@ -125,16 +140,16 @@ describe('the places of a session', () => {
   it.each(['', '9100', 'AA'.repeat(32) + '9100', '00'.repeat(32) + '9100', '91AE'])('take no card for genuine that answers %j', async (answer) => {
     const { request } = await upTo(1);
     const { security } = world;
-    const { sessionId } = await security.openPayment({ paymentId: paymentId(), request });
-    const code = await codeOf(() => security.requestBalance({ sessionId, responses: answer === '' ? [] : [answer], balance: true }));
+    const { sessionId } = await openPayment(request);
+    const code = await codeOf(() => security.requestBalance({ sessionId, responses: answer === '' ? [] : [answer], reading: 'balance' }));
     expect(code).toMatch(/^card\/(not-genuine|removed|answer|refused)$/);
-    expect(await codeOf(() => security.requestBalance({ sessionId, responses: [answer], balance: true }))).toBe('settlement/session');
+    expect(await codeOf(() => security.requestBalance({ sessionId, responses: [answer], reading: 'balance' }))).toBe('settlement/session');
   });
 });
 
 describe('an operator\'s order', () => {
   /** An operator's tool whose order is changed before it leaves. */
-  const ordering = (change: (order: Jws) => Promise<Jws> | Jws): OperatingPort => ({ ...world.operating, requestLoad: async (order) => world.operating.requestLoad(await change(order)), requestIssue: async (order) => world.operating.requestIssue(await change(order)) });
+  const ordering = (change: (order: Jws) => Promise<Jws> | Jws): OperatingPort => ({ ...world.operating, requestOrder: async (order) => world.operating.requestOrder(await change(order)) });
   const loadWith = (change: (order: Jws) => Promise<Jws> | Jws) => codeOf(() => world.load(world.card, 100n, { operating: ordering(change) }));
 
   it.each(['customer', 'shop', 'settlement'] as const)('is not given by a %s', async (role) => {
@@ -142,7 +157,7 @@ describe('an operator\'s order', () => {
     const signer = await world.pki.signer({ role, commonName: 'x', ...named }, () => undefined);
     expect(await loadWith((order) => resigned(order, {}, signer))).toBe('operator/unknown');
     const order = await signMessage(operatorOrder, { kind: 'load', cardId: world.card.cardId, cardChallenge: 'AB'.repeat(16), currency: 'JPY', orderNonce: 'n'.repeat(22), expiresAt: Math.floor(world.clock.now()) + 60_000, amountMinor: 1n }, signer, { introduce: true });
-    expect(await codeOf(() => world.security.openLoad({ order }))).toBe('operator/unknown');
+    expect(await codeOf(() => openOrder(order))).toBe('operator/unknown');
   });
 
   it.each(['amountMinor', 'cardId', 'cardChallenge', 'orderNonce', 'expiresAt', 'currency'])('with another %s is refused', async (field) => {
@@ -152,7 +167,7 @@ describe('an operator\'s order', () => {
   it('is used once by the application server and, for itself, by the security server', async () => {
     const orders: Jws[] = [];
     expect(await loadWith((order) => { orders.push(order); return order; })).toBe('done');
-    expect(await codeOf(() => world.operating.requestLoad(orders[0]!))).toBe('operator/order-used');
+    expect(await codeOf(() => world.operating.requestOrder(orders[0]!))).toBe('operator/order-used');
     expect(world.card.balanceMinor()).toBe(10_100n);
     await assertConserved(world);
   });
@@ -167,8 +182,8 @@ describe('an operator\'s order', () => {
     const orders: Jws[] = [];
     await loadWith((order) => { orders.push(order); return Promise.reject(new Failure('settlement/unreachable')); });
     world.clock.advance(11 * 60_000);
-    expect(await codeOf(() => world.operating.requestLoad(orders[0]!))).toBe('message/not-fresh');
-    expect(await codeOf(() => world.security.openLoad({ order: orders[0]! }))).toBe('message/not-fresh');
+    expect(await codeOf(() => world.operating.requestOrder(orders[0]!))).toBe('message/not-fresh');
+    expect(await codeOf(() => openOrder(orders[0]!))).toBe('message/not-fresh');
   });
 
   it('to load is none to issue, and the other way round', async () => {
@@ -177,10 +192,8 @@ describe('an operator\'s order', () => {
     await loadWith(refused);
     const factory = world.newCard('04FFFFFFFFFF31');
     await codeOf(() => world.issue(factory, { operating: ordering(refused) }));
-    expect(await codeOf(() => world.operating.requestIssue(orders[0]!))).toBe('message/wrong-type');
-    expect(await codeOf(() => world.operating.requestLoad(orders[1]!))).toBe('message/wrong-type');
     expect(await codeOf(() => world.security.openIssue({ order: orders[0]!, operationId: '0011223344556677', timeSeconds: 0 }))).toBe('message/wrong-type');
-    expect(await codeOf(() => world.security.openLoad({ order: orders[1]! }))).toBe('message/wrong-type');
+    expect(await codeOf(() => openOrder(orders[1]!))).toBe('message/wrong-type');
   });
 
   it('for one card does not load another', async () => {

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { createGatedCard } from '#bridge/gated-card.ts';
 import { openContact } from '#protocol/card-contact.ts';
 import { Failure } from '#protocol/failure.ts';
-import { resolve } from '#protocol/resolve.ts';
+import { link, resolve } from '#protocol/resolve.ts';
 import type { Settlement } from '#protocol/parties.ts';
 import { relayDialog } from '#protocol/settling.ts';
 import type { Jws } from '#protocol/signed.ts';
@@ -20,7 +20,7 @@ beforeEach(async () => {
 
 async function read(card: InProcessCard, about: string | null = null) {
   const opened = createGatedCard(card.open(), new AbortController().signal);
-  const report = await resolve(opened, about, world.ports());
+  const report = await resolve(opened, { about }, world.ports());
   await opened.close();
   return report;
 }
@@ -139,10 +139,10 @@ describe('one bill', () => {
 
   it('two cards of one customer: while one has an open intent the other is refused, and after it is paid too', async () => {
     const second = world.newCard('04FFFFFFFFFF42');
-    await world.issue(second);
-    const owner = await world.applicationParts.information.findCard({ cardId: world.card.cardId });
-    const { information } = world.applicationParts;
-    Object.assign(information, { findCard: relinked(information.findCard, second.cardId, owner?.customerId ?? '') });
+    const { activationCode } = await world.issue(second, { holder: { is: 'bearer-of-code' } });
+    const opened = createGatedCard(second.open(), new AbortController().signal);
+    await link(opened, activationCode!, world.ports());
+    await opened.close();
     await world.load(second, 5_000n);
     const cards = [world.card, second];
     // The statement is lost after the first card's INTENT, then the customer puts down the other card.
@@ -251,7 +251,7 @@ describe('what comes late', () => {
       if (nth === 3) await tryToPay(world, { settlement: losingSettlement(world, (at) => (at > 1 ? 'request-lost' : 'carried')) });
       return send();
     });
-    await expect(resolve(opened, null, { ...world.ports(), settlement: stale })).rejects.toMatchObject({ code: 'settlement/session' });
+    await expect(resolve(opened, { about: null }, { ...world.ports(), settlement: stale })).rejects.toMatchObject({ code: 'settlement/session' });
     expect((await lastOperation())?.state).toBe('INTENT');
     await read(world.card);
     expect((await lastOperation())?.state).toBe('ABORTED');
@@ -261,7 +261,7 @@ describe('what comes late', () => {
   it('a reading decides only what was open when its session began', async () => {
     const opened = createGatedCard(world.card.open(), new AbortController().signal);
     const settlement = carriedSettlement(world.settlement(), (_round, send) => send());
-    const report = await resolve(opened, null, { ...world.ports(), settlement });
+    const report = await resolve(opened, { about: null }, { ...world.ports(), settlement });
     expect(report.decided).toEqual([]);
   });
 });
@@ -279,10 +279,3 @@ describe('an unresolved payment', () => {
   });
 });
 
-/** As if the card had been linked to this customer when it was issued. */
-function relinked<Find extends (query: { cardId: string }) => Promise<{ customerId: string } | null>>(find: Find, cardId: string, customerId: string): Find {
-  return (async (query) => {
-    const card = await find(query);
-    return card === null || query.cardId !== cardId ? card : { ...card, customerId };
-  }) as Find;
-}

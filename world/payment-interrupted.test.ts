@@ -180,6 +180,7 @@ describe('the settlement is not heard', () => {
         connect: () => settlement.connect(),
         requestPayment: (request) => now().requestPayment(request),
         requestReading: (request) => now().requestReading(request),
+        requestLink: (request) => now().requestLink(request),
         answerCard: (id, answer) => now().answerCard(id, answer),
         complete: (id, message) => now().complete(id, message),
       },

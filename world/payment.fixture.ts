@@ -30,7 +30,7 @@ export async function tryToPay(world: InProcessWorld, changes: Partial<PaymentPo
   }
 }
 
-export type Round = 'requestPayment' | 'requestReading' | 'answerCard' | 'complete';
+export type Round = 'requestPayment' | 'requestReading' | 'requestLink' | 'answerCard' | 'complete';
 
 export interface Carried {
   readonly round: Round;
@@ -52,6 +52,7 @@ export function carriedSettlement(settlement: Settlement, between: (round: Carri
     connect: () => settlement.connect(),
     requestPayment: (request) => carry('requestPayment', null, request, () => settlement.requestPayment(request)),
     requestReading: (request) => carry('requestReading', null, request, () => settlement.requestReading(request)),
+    requestLink: (request) => carry('requestLink', null, request, () => settlement.requestLink(request)),
     answerCard: (paymentId, request) => carry('answerCard', paymentId, request, () => settlement.answerCard(paymentId, request)),
     complete: (paymentId, request) => carry('complete', paymentId, request, () => settlement.complete(paymentId, request)),
   };
