@@ -2,6 +2,6 @@
 import type { CardApplication } from './usb/usb-device.ts';
 import type { Chip } from './chip.ts';
 
-export function chipApplication(chip: Chip): CardApplication {
+export function chipApplication(chip: Pick<Chip, 'uid' | 'process' | 'reset'>): CardApplication {
   return { uid: chip.uid, process: (command) => chip.process(command), reset: () => chip.reset() };
 }

@@ -17,10 +17,10 @@ export const COMMAND_US = 950;
 export const AES_BLOCK_US = 560;
 /** Erase and write of one EEPROM page: "fast programming cycles (erase/write) 1 ms" (product pages of DESFire EV2). */
 export const PAGE_WRITE_US = 1_000;
-/** Where nobody counted: value, record, TMC with TMV and reader id, and the mark that makes them valid together. An assumption; how a DESFire lays out its memory is not public. */
-export const COMMIT_PAGE_WRITES = 4;
-/** Where nobody counted: the changed page and the mark that makes it valid. An assumption. */
-const CHANGE_PAGE_WRITES = 2;
+/** Where nobody counted: what the simulated memory most often writes for a payment's commit, journal and home together. How a DESFire lays out its memory is not public. */
+const COMMIT_PAGE_WRITES = 5;
+/** Where nobody counted: the same for a change of one page, journal and home. */
+const CHANGE_PAGE_WRITES = 3;
 
 export interface ChipWork {
   /** As the data sheet spells it; an unknown one by its instruction byte. */
@@ -75,12 +75,18 @@ const COSTS: ReadonlyMap<number, CommandCost> = new Map<number, CommandCost>([
 
 const INS = { select: 0xa4, authenticateFirst: 0x71, authenticateNonFirst: 0x77, additionalFrame: 0xaf, commit: 0xc7 } as const;
 const CLA_ISO = 0x00;
+const SELECT_BY_NAME = 0x04;
 /** The leading byte, CmdCtr and TI stand before what is MACed. */
 const MAC_PREFIX_BYTES = 7;
 /** Subkeys of the card's key and of SesAuthMACKey (RFC 4493, 2.3: a block each), and two CMACs over 32 bytes (AN12343, "session key generation"). */
 const SESSION_KEY_BLOCKS = 1 + 2 * 2 + 1;
 /** SesTMMACKey (subkeys and one block) and the subkeys of the TMV. */
 const TRANSACTION_MAC_BLOCKS = 1 + 1 + 1;
+
+/** ISO 7816-4, 7.1.1: SELECT by DF name, with which every conversation with a wallet begins. */
+export function isSelectionByName([cla, ins, p1]: Uint8Array): boolean {
+  return cla === CLA_ISO && ins === INS.select && p1 === SELECT_BY_NAME;
+}
 
 /** Follows one card through its field time; `take` in the order of the commands. */
 export class ChipWorkCounter {

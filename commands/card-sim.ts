@@ -10,14 +10,21 @@ import { createFactoryImage, UID_BYTES } from '#card-firmware-sim/factory-image.
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { journalPayments } from '#card-firmware-sim/journal.ts';
 import { keepInserted } from '#card-firmware-sim/vpcd.ts';
+import { RealSpeedChip } from '#card-firmware-sim/timing-card.ts';
+import { BIT_RATES } from '#card-firmware-sim/timing-air.ts';
 import { secureRandom } from '#card-firmware-sim/crypto.ts';
 import { startUsbIpServer } from '#card-firmware-sim/usb/usbip-server.ts';
 import { EXIT, runCommand } from './run-command.ts';
+import type { BitRate } from '#card-firmware-sim/timing-air.ts';
 import type { Bytes } from '#protocol/bytes.ts';
+import type { CarriedChip, PaymentFieldTime } from '#card-firmware-sim/timing-card.ts';
 import type { CardStep } from '#card-firmware-sim/journal.ts';
 import type { DeviceKind } from '#card-firmware-sim/usb/device-kinds.ts';
 
 const BUS_ID = '1-1';
+/** full: as quick as this machine can. real: as quick as a card, by a model of air, chip and memory. */
+const SPEEDS = ['full', 'real'] as const;
+const DEFAULT_RATE: BitRate = 106;
 
 interface Address {
   readonly host: string;
@@ -32,6 +39,8 @@ interface CardSimOptions {
   readonly image: string;
   readonly uid?: Bytes;
   readonly factory?: true;
+  readonly speed: (typeof SPEEDS)[number];
+  readonly rate?: BitRate;
   readonly json?: true;
 }
 
@@ -45,8 +54,10 @@ function commandLine(): Command {
     .requiredOption('--image <file>', 'the card: keys, files and balance')
     .option('--factory', 'create the image of a factory-fresh card if the file does not exist')
     .option('--uid <hex>', `UID of a card that --factory creates; of an existing card, which it must be (${UID_BYTES} bytes)`, parseUid)
+    .addOption(new Option('--speed <speed>', "real: answers come when a real card's would, by a model, and each payment's card-field time is printed").choices(SPEEDS).default('full'))
+    .addOption(new Option('--rate <kbit/s>', `bit rate of the modelled air: ${BIT_RATES.join(', ')} (with --speed real; default ${DEFAULT_RATE})`).argParser(parseRate))
     .option('--json', "print the card's steps as JSON, one object a line")
-    .addHelpText('after', '\nOne of --vpcd and --usbip --device is needed.\nEnds on SIGTERM or SIGINT with exit code 0. Exit code 1: failure, 2: wrong usage.');
+    .addHelpText('after', '\nOne of --vpcd and --usbip --device is needed.\nWith --json a payment\'s card-field time is an object with the one key fieldTime.\nEnds on SIGTERM or SIGINT with exit code 0. Exit code 1: failure, 2: wrong usage.');
 }
 
 function parseAddress(text: string): Address {
@@ -60,13 +71,19 @@ function parsePort(text: string): number {
   return Number(text);
 }
 
+function parseRate(text: string): BitRate {
+  const rate = BIT_RATES.find((one) => String(one) === text);
+  if (rate === undefined) throw new InvalidArgumentError(`It is one of ${BIT_RATES.join(', ')}.`);
+  return rate;
+}
+
 function parseUid(text: string): Bytes {
   if (!new RegExp(`^[0-9A-Fa-f]{${2 * UID_BYTES}}$`).test(text)) throw new InvalidArgumentError(`A UID is ${2 * UID_BYTES} hex digits.`);
   return parseHex(text);
 }
 
 /** Carries the chip to a reader until the signal is aborted. */
-type Road = (chip: Chip, say: (line: string) => void, signal: AbortSignal) => Promise<void>;
+type Road = (chip: CarriedChip, say: (line: string) => void, signal: AbortSignal) => Promise<void>;
 
 function roadOf({ vpcd, usbip, device, host }: CardSimOptions): Road | undefined {
   if (vpcd !== undefined) return (chip, say, signal) => lieOnVirtualReader(vpcd, chip, say, signal);
@@ -74,7 +91,7 @@ function roadOf({ vpcd, usbip, device, host }: CardSimOptions): Road | undefined
   return undefined;
 }
 
-function lieOnVirtualReader(vpcd: Address, chip: Chip, say: (line: string) => void, signal: AbortSignal): Promise<void> {
+function lieOnVirtualReader(vpcd: Address, chip: CarriedChip, say: (line: string) => void, signal: AbortSignal): Promise<void> {
   return keepInserted({
     ...vpcd,
     chip,
@@ -85,7 +102,7 @@ function lieOnVirtualReader(vpcd: Address, chip: Chip, say: (line: string) => vo
   });
 }
 
-async function lieOnUsbReader(kind: DeviceKind, { host, port: wanted }: Address, chip: Chip, say: (line: string) => void, signal: AbortSignal): Promise<void> {
+async function lieOnUsbReader(kind: DeviceKind, { host, port: wanted }: Address, chip: CarriedChip, say: (line: string) => void, signal: AbortSignal): Promise<void> {
   const { device, field, card } = createEmulatedReader(kind, { card: chipApplication(chip) });
   const server = await startUsbIpServer({ host, port: wanted, devices: { [BUS_ID]: device } });
   say(`lies on an emulated ${kind}, USB/IP ${host}:${server.port}, bus id ${BUS_ID}`);
@@ -103,27 +120,31 @@ function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-async function runCard(road: Road, { image, uid, factory, json }: CardSimOptions, signal: AbortSignal): Promise<void> {
-  const memory = await openMemory(image, uid, factory === true);
+async function runCard(road: Road, { image, uid, factory, speed, rate = DEFAULT_RATE, json }: CardSimOptions, signal: AbortSignal): Promise<void> {
+  let pageWrites = 0;
+  const memory = await openMemory(image, uid, factory === true, () => pageWrites++);
   try {
     const chip = new Chip({
       memory,
       observer: (event) => {
         if (event.kind === 'fault') say(`card ${name}: the chip failed: ${String(event.error)}`);
         journal(event);
+        real?.hear(event);
       },
     });
     const name = encodeHex(chip.uid);
     const journal = journalPayments(json === true ? printJson : printText);
-    await road(chip, (line) => say(`card ${name}: ${line}`), signal);
+    const onPayment = json === true ? printFieldTimeJson : printFieldTime;
+    const real = speed === 'real' ? new RealSpeedChip({ chip, bitRate: rate, pageWrites: () => pageWrites, onPayment }) : undefined;
+    await road(real ?? chip, (line) => say(`card ${name}: ${line}`), signal);
   } finally {
     memory.close();
   }
 }
 
-async function openMemory(path: string, uid: Bytes | undefined, factory: boolean): Promise<FileCardMemory> {
+async function openMemory(path: string, uid: Bytes | undefined, factory: boolean, onWrite: () => void): Promise<FileCardMemory> {
   if (factory) await mkdir(dirname(path), { recursive: true });
-  const memory = await FileCardMemory.open(path, factory ? () => createFactoryImage({ uid, random: secureRandom }) : undefined);
+  const memory = await FileCardMemory.open(path, factory ? () => createFactoryImage({ uid, random: secureRandom }) : undefined, onWrite);
   if (uid !== undefined && !equalBytes(uid, memory.image.uid)) {
     memory.close();
     throw new Error(`${path}: holds card ${encodeHex(memory.image.uid)}, not ${encodeHex(uid)}`);
@@ -156,7 +177,20 @@ function printText({ step, ms }: CardStep): void {
   process.stdout.write(`${step} card ${ms.toFixed(2)} ms\n`);
 }
 
+function printFieldTimeJson(time: PaymentFieldTime): void {
+  process.stdout.write(`${JSON.stringify({ fieldTime: { party: 'card', ...time } })}\n`);
+}
+
+function printFieldTime({ bitRate, totalMs, airMs, activationMs, chipMs, memoryMs, commands }: PaymentFieldTime): void {
+  const parts = `air ${airMs.toFixed(1)} (activation ${activationMs.toFixed(1)}), chip ${chipMs.toFixed(1)}, memory ${memoryMs.toFixed(1)}`;
+  process.stdout.write(`field time card ${totalMs.toFixed(1)} ms for ${commands.length} commands at ${bitRate} kbit/s, modelled: ${parts}\n`);
+}
+
 process.exitCode = await runCommand(commandLine(), async (options: CardSimOptions) => {
+  if (options.rate !== undefined && options.speed !== 'real') {
+    say('error: option --rate needs --speed real');
+    return EXIT.usage;
+  }
   const road = roadOf(options);
   if (road === undefined) {
     say('error: one of the options --vpcd HOST:PORT and --usbip PORT --device KIND is needed');
