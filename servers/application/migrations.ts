@@ -4,6 +4,7 @@
  * Times are epoch milliseconds in bigint: the very integers that the code compares and signs, without time zones or rounding between.
  */
 import { sql, type Migration } from 'kysely';
+import { cardAccounts } from './migration-card-accounts.ts';
 
 export const APPLICATION_DATABASE = 'kessai_application';
 
@@ -142,4 +143,5 @@ export const applicationMigrations: Readonly<Record<string, Migration>> = {
       for (const statement of [refuse, cardOperations, ...indexes, ...operationTriggers, ...transfers, ...notices, ...books]) await statement.execute(db);
     },
   },
+  '002-card-accounts': cardAccounts,
 };

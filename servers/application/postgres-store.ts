@@ -1,36 +1,13 @@
 /** The application store on PostgreSQL: a straight payment is two durable commits, and unique indexes decide who was first. */
 import { strict as assert } from 'node:assert';
-import { sql, type Generated, type GeneratedAlways, type Insertable, type Selectable } from 'kysely';
-import { isCurrency, type Currency } from '#protocol/amount.ts';
+import { sql, type Generated, type GeneratedAlways, type RawBuilder } from 'kysely';
+import type { Currency } from '#protocol/amount.ts';
 import { encodeStrictJson } from '#protocol/json.ts';
-import { uniqueViolation, type Database } from '../shared/database.ts';
+import { triggerRefusal, uniqueViolation, type Database } from '../shared/database.ts';
+import { A_BLOCKED_CARD_TAKES_NOTHING, A_SOURCE_HOLDS_THE_AMOUNT, A_SOURCE_IS_BLOCKED } from './migration-card-accounts.ts';
 import { ONE_ATTEMPT_HOLDS_A_BILL, ONE_UNRESOLVED_A_CARD } from './migrations.ts';
-import { TRANSITIONS, type ApplicationStore, type BillOfOperation, type Evidence, type Intent, type Operation, type OperationKind, type OperationState } from './store.ts';
-
-interface OperationRow {
-  payment_id: string;
-  /** Oldest first; gaps are usual. */
-  position: GeneratedAlways<bigint>;
-  kind: OperationKind;
-  state: Generated<OperationState>;
-  card_id: string;
-  operation_id: string;
-  amount_minor: bigint;
-  currency: string;
-  shop_id: string | null;
-  bill_id: string | null;
-  bill_digest: string | null;
-  bill_expires_at: bigint | null;
-  session_id: string;
-  transaction_counter: bigint | null;
-  expected_tmi: string;
-  request: string;
-  written_at: bigint;
-  decided_at: Generated<bigint | null>;
-  /** Written as text, read as parsed by pg; amounts are decimal strings in it. */
-  evidence: Generated<unknown>;
-  notice: Generated<string | null>;
-}
+import { encodeIntent, parseOperation, type OperationRow } from './operation-row.ts';
+import { TRANSITIONS, type Account, type ApplicationStore, type OperationState } from './store.ts';
 
 interface TransferRow {
   payment_id: string;
@@ -52,11 +29,27 @@ interface NoticeRow {
   acknowledged_at: Generated<bigint | null>;
 }
 
+interface BlockRow {
+  card_id: string;
+  blocked_at: bigint;
+  order_jws: string;
+}
+
 export interface ApplicationSchema {
   card_operations: OperationRow;
+  blocked_cards: BlockRow;
   transfers: TransferRow;
   notices: NoticeRow;
 }
+
+/** What the answer is to an INTENT that breaks one of these. */
+const REFUSED_BY: Readonly<Record<string, Exclude<Awaited<ReturnType<ApplicationStore['writeIntent']>>, 'written'>>> = {
+  [ONE_ATTEMPT_HOLDS_A_BILL]: 'bill-taken',
+  [ONE_UNRESOLVED_A_CARD]: 'card-taken',
+  [A_BLOCKED_CARD_TAKES_NOTHING]: 'card-blocked',
+  [A_SOURCE_IS_BLOCKED]: 'source-not-blocked',
+  [A_SOURCE_HOLDS_THE_AMOUNT]: 'source-too-low',
+};
 
 /** The database is opened with applicationMigrations, and closed by whoever opened it. */
 export function createPostgresApplicationStore({ read, durably, relaxed }: Database<ApplicationSchema>): ApplicationStore {
@@ -67,10 +60,9 @@ export function createPostgresApplicationStore({ read, durably, relaxed }: Datab
         await durably((transaction) => transaction.insertInto('card_operations').values(encodeIntent(intent)).execute());
         return 'written';
       } catch (error) {
-        const violated = uniqueViolation(error);
-        if (violated === ONE_ATTEMPT_HOLDS_A_BILL) return 'bill-taken';
-        if (violated === ONE_UNRESOLVED_A_CARD) return 'card-taken';
-        throw error;
+        const refused = REFUSED_BY[uniqueViolation(error) ?? triggerRefusal(error) ?? ''];
+        if (refused === undefined) throw error;
+        return refused;
       }
     },
 
@@ -119,16 +111,43 @@ export function createPostgresApplicationStore({ read, durably, relaxed }: Datab
       return rows.map(parseOperation);
     },
 
-    ...noticesOf({ read, relaxed }),
+    findByOperationIds: async (cardId, operationIds) => (await operations.where('card_id', '=', cardId).where(sql<boolean>`operation_id = any (${[...operationIds]}::text[])`).orderBy('position').execute()).map(parseOperation),
 
+    ...noticesOf({ read, relaxed }),
+    ...accountsOf({ read, durably }),
+  };
+}
+
+function accountsOf({ read, durably }: Pick<Database<ApplicationSchema>, 'read' | 'durably'>): Pick<ApplicationStore, 'blockCard' | 'bookedCard' | 'balanceOf'> {
+  return {
+    blockCard: ({ cardId, blockedAt, order }) =>
+      durably(async (transaction) => {
+        await transaction.insertInto('blocked_cards').values({ card_id: cardId, blocked_at: BigInt(blockedAt), order_jws: order }).onConflict((known) => known.doNothing()).execute();
+        const held = await transaction.selectFrom('blocked_cards').selectAll().where('card_id', '=', cardId).executeTakeFirstOrThrow();
+        return { cardId, blockedAt: Number(held.blocked_at), order: held.order_jws };
+      }),
+    bookedCard: async (cardId, currency) => {
+      // One statement: what is being decided is open or moved in it, and a block that it shows was there for all of it.
+      const { rows } = await sql<{ blocked_at: bigint | null; order_jws: string | null; ledger: bigint; movable: bigint }>`
+        select blocked_at, order_jws, ${balance(`card:${cardId}`, currency)} as ledger, greatest(0, movable_minor(${cardId}, ${currency}, '{}')) as movable
+        from (select ${cardId} as card_id) asked left join blocked_cards using (card_id)`.execute(read);
+      const [row] = rows;
+      assert(row !== undefined, 'a sum without a row');
+      const { blocked_at: blockedAt, order_jws: order, ledger: ledgerMinor, movable: movableMinor } = row;
+      return { block: blockedAt === null || order === null ? null : { cardId, blockedAt: Number(blockedAt), order }, ledgerMinor, movableMinor };
+    },
     balanceOf: async (account, currency) => {
-      const sumOf = (side: 'debit_account' | 'credit_account') => sql<bigint>`(select coalesce(sum(amount_minor), 0) from transfers where ${sql.ref(side)} = ${account} and currency = ${currency})`;
-      const { rows } = await sql<{ balance: bigint }>`select (${sumOf('credit_account')} - ${sumOf('debit_account')})::bigint as balance`.execute(read);
+      const { rows } = await sql<{ balance: bigint }>`select ${balance(account, currency)} as balance`.execute(read);
       const [row] = rows;
       assert(row !== undefined, 'a sum without a row');
       return row.balance;
     },
   };
+}
+
+function balance(account: Account, currency: Currency): RawBuilder<bigint> {
+  const sumOf = (side: 'debit_account' | 'credit_account') => sql<bigint>`(select coalesce(sum(amount_minor), 0) from transfers where ${sql.ref(side)} = ${account} and currency = ${currency})`;
+  return sql<bigint>`(${sumOf('credit_account')} - ${sumOf('debit_account')})::bigint`;
 }
 
 function noticesOf({ read, relaxed }: Pick<Database<ApplicationSchema>, 'read' | 'relaxed'>): Pick<ApplicationStore, 'dueNotices' | 'markNotice'> {
@@ -148,62 +167,4 @@ function noticesOf({ read, relaxed }: Pick<Database<ApplicationSchema>, 'read' |
 
 function statesBefore(to: OperationState): OperationState[] {
   return (Object.keys(TRANSITIONS) as OperationState[]).filter((from) => TRANSITIONS[from].includes(to));
-}
-
-function encodeIntent(intent: Intent): Insertable<OperationRow> {
-  const { paymentId, kind, cardId, operationId, amountMinor, currency, bill, sessionId, transactionCounter, expectedTmi, request, writtenAt } = intent;
-  return {
-    payment_id: paymentId,
-    kind,
-    card_id: cardId,
-    operation_id: operationId,
-    amount_minor: amountMinor,
-    currency,
-    shop_id: bill?.shopId ?? null,
-    bill_id: bill?.billId ?? null,
-    bill_digest: bill?.billDigest ?? null,
-    bill_expires_at: bill === null ? null : BigInt(bill.expiresAt),
-    session_id: sessionId,
-    transaction_counter: transactionCounter === null ? null : BigInt(transactionCounter),
-    expected_tmi: expectedTmi,
-    request,
-    written_at: BigInt(writtenAt),
-  };
-}
-
-function parseOperation(row: Selectable<OperationRow>): Operation {
-  return {
-    paymentId: row.payment_id,
-    kind: row.kind,
-    cardId: row.card_id,
-    operationId: row.operation_id,
-    amountMinor: row.amount_minor,
-    currency: currencyOf(row),
-    bill: parseBill(row),
-    sessionId: row.session_id,
-    transactionCounter: row.transaction_counter === null ? null : Number(row.transaction_counter),
-    expectedTmi: row.expected_tmi,
-    request: row.request,
-    writtenAt: Number(row.written_at),
-    state: row.state,
-    decidedAt: row.decided_at === null ? null : Number(row.decided_at),
-    evidence: parseEvidence(row.evidence),
-    notice: row.notice,
-  };
-}
-
-function parseBill({ shop_id: shopId, bill_id: billId, bill_digest: billDigest, bill_expires_at: expiresAt }: Selectable<OperationRow>): BillOfOperation | null {
-  if (shopId === null || billId === null || billDigest === null || expiresAt === null) return null;
-  return { shopId, billId, billDigest, expiresAt: Number(expiresAt) };
-}
-
-function parseEvidence(stored: unknown): Evidence | null {
-  if (stored === null) return null;
-  const evidence = stored as Exclude<Evidence, { by: 'reading' }> | (Omit<Extract<Evidence, { by: 'reading' }>, 'balanceMinor'> & { readonly balanceMinor: string | null });
-  return evidence.by === 'reading' ? { ...evidence, balanceMinor: evidence.balanceMinor === null ? null : BigInt(evidence.balanceMinor) } : evidence;
-}
-
-function currencyOf({ currency }: { readonly currency: string }): Currency {
-  assert(isCurrency(currency), 'a currency that was never written');
-  return currency;
 }

@@ -127,6 +127,20 @@ export function describeApplicationStore(name: string, openStore: () => Promise<
         expect((await dueOf(before.bill!.billId)).map(({ jws }) => jws)).toEqual([...owed.map(({ jws }) => jws), ...(isAllowed && decision.notice !== null ? [decision.notice.jws] : [])]);
       });
 
+      const strange: [string, Intent, Decision['to'], Partial<Decision>][] = [
+        ['another account', newPayment(), 'DONE', { transfer: { debit: 'cash', credit: 'shop:shop', amountMinor: 2_147_483_647n, currency: 'JPY' } }],
+        ['no transfer', newLoad(), 'DONE', { transfer: null }],
+        ['a transfer of what was aborted', newLoad({ amountMinor: 1n }), 'ABORTED', { transfer: { debit: 'cash', credit: 'refunds', amountMinor: 1n, currency: 'JPY' } }],
+        ['a notice of another bill', newPayment(), 'DONE', { notice: { jws: 'n', shopId: 'shop', billId: 'other' } }],
+        ['no notice', newPayment(), 'EXPIRED', { notice: null }],
+        ['a load that expires', newLoad(), 'EXPIRED', {}],
+      ];
+      test.each(strange)('a decision with %s is a bug, and changes nothing', async (_what, intent, to, otherwise) => {
+        const before = asIntent(await write(intent));
+        await expect(store.decide(newDecision(intent, to, otherwise))).rejects.toThrow();
+        expect(await store.find(intent.paymentId)).toEqual(before);
+      });
+
       test('an operation that nobody wrote is not decided', async () => {
         expect(await store.decide(newDecision(newPayment(), 'DONE'))).toBe(false);
       });
@@ -134,8 +148,8 @@ export function describeApplicationStore(name: string, openStore: () => Promise<
       const evidences: [Decision['to'], Evidence][] = [
         ['DONE', { by: 'notice', transactionCounter: 4_294_967_295, transactionMac: 'AB', statement: null, consent: null }],
         ['DONE', { by: 'notice', transactionCounter: 0, transactionMac: '', statement: 'a.b.c', consent: 'd.e.f' }],
-        ['DONE', { by: 'reading', sessionId: '"お茶"\\', newestOperationId: '00', transactionCounter: 1, balanceMinor: null }],
-        ['ABORTED', { by: 'reading', sessionId: '', newestOperationId: '00', transactionCounter: 1, balanceMinor: -1n }],
+        ['DONE', { by: 'reading', sessionId: '"お茶"\\', newestOperationId: '00', transactionCounter: 1, transactionMac: '0011223344556677', balanceMinor: null }],
+        ['ABORTED', { by: 'reading', sessionId: '', newestOperationId: '00', transactionCounter: 1, transactionMac: '0011223344556677', balanceMinor: -1n }],
         ['EXPIRED', { by: 'clock', at: 1_763_800_900_001 }],
       ];
       test.each(evidences)('evidence of %s is found as it was decided: %o', async (to, evidence) => {
@@ -168,20 +182,24 @@ export function describeApplicationStore(name: string, openStore: () => Promise<
 
     describe('balanceOf', () => {
       test('each transfer is in two accounts, in its currency, and their sum does not change', async () => {
-        const accounts = ['cards', 'cash', 'refunds', 'shop:ledger'] as const;
+        const { cardId } = newLoad();
+        const accounts = [`card:${cardId}`, 'cash', 'refunds', 'shop:ledger'] as const;
         const balances = async () => Promise.all(accounts.map((account) => store.balanceOf(account, 'CHF')));
         const before = await balances();
         const bill = () => ({ shopId: 'ledger', billId: newNumber(), billDigest: 'd', expiresAt: BILL_EXPIRES_AT });
-        await reach(newLoad({ currency: 'CHF', amountMinor: 1000n }), 'DONE');
-        await reach(newPayment({ currency: 'CHF', amountMinor: 300n, bill: bill() }), 'DONE');
-        await reach(newPayment({ currency: 'CHF', amountMinor: 7n, bill: bill() }), 'REFUND_DUE');
-        await reach(newLoad({ kind: 'refund', currency: 'CHF', amountMinor: 5n }), 'DONE');
-        await reach(newPayment({ currency: 'USD', amountMinor: 100n, bill: bill() }), 'DONE');
-        await reach(newPayment({ currency: 'CHF', amountMinor: 100n, bill: bill() }), 'EXPIRED');
+        await reach(newLoad({ cardId, currency: 'CHF', amountMinor: 1000n }), 'DONE');
+        await reach(newPayment({ cardId, currency: 'CHF', amountMinor: 300n, bill: bill() }), 'DONE');
+        await reach(newPayment({ cardId, currency: 'CHF', amountMinor: 7n, bill: bill() }), 'REFUND_DUE');
+        await reach(newLoad({ cardId, kind: 'refund', currency: 'CHF', amountMinor: 5n }), 'DONE');
+        await reach(newPayment({ cardId, currency: 'USD', amountMinor: 100n, bill: bill() }), 'DONE');
+        await reach(newLoad({ cardId, currency: 'CHF', amountMinor: 11n }), 'CLOSED');
+        await reach(newPayment({ cardId, currency: 'CHF', amountMinor: 100n, bill: bill() }), 'EXPIRED');
         const moved = (await balances()).map((balance, account) => balance - before[account]!);
         expect(moved).toEqual([1000n - 300n - 7n + 5n, -1000n, 7n - 5n, 300n]);
         expect(await store.balanceOf('shop:ledger', 'USD')).toBe(100n);
+        expect(await store.balanceOf(`card:${cardId}`, 'USD')).toBe(-100n);
         expect(await store.balanceOf('shop:nobody', 'CHF')).toBe(0n);
+        expect(await store.balanceOf(`card:${newLoad().cardId}`, 'CHF')).toBe(0n);
       });
     });
 

@@ -1,6 +1,6 @@
 /** Operations and lawful decisions for tests of the application store: every number is new, every field is set. */
 import { randomBytes } from 'node:crypto';
-import type { Decision, Evidence, Intent, Operation, OperationState, Transfer } from './store.ts';
+import type { CardBlock, Decision, Evidence, Intent, Operation, OperationState, Transfer } from './store.ts';
 
 export const BILL_EXPIRES_AT = 1_763_800_900_000;
 const DECIDED_AT = 1_763_800_100_000;
@@ -34,7 +34,9 @@ export function newLoad(otherwise: Partial<Intent> = {}): Intent {
     bill: null,
     sessionId: newNumber(),
     transactionCounter: 0,
+    keyVersion: 255,
     expectedTmi: newHex(32),
+    source: null,
     request: `request.${newNumber()}.signature`,
     writtenAt: 1_763_800_000_000,
     ...otherwise,
@@ -42,10 +44,14 @@ export function newLoad(otherwise: Partial<Intent> = {}): Intent {
 }
 
 export function newIssue(otherwise: Partial<Intent> = {}): Intent {
-  return newLoad({ kind: 'issue', amountMinor: 0n, transactionCounter: null, expectedTmi: '', ...otherwise });
+  return newLoad({ kind: 'issue', amountMinor: 0n, transactionCounter: null, keyVersion: null, expectedTmi: '', ...otherwise });
 }
 
-const READING: Evidence = { by: 'reading', sessionId: 'later', newestOperationId: '00112233AABBCCDD', transactionCounter: 8, balanceMinor: 9_007_199_254_740_993n };
+export function newBlock(cardId: string, otherwise: Partial<CardBlock> = {}): CardBlock {
+  return { cardId, blockedAt: 1_763_800_050_001, order: `order.${newNumber()}.signature`, ...otherwise };
+}
+
+const READING: Evidence = { by: 'reading', sessionId: 'later', newestOperationId: '00112233AABBCCDD', transactionCounter: 8, transactionMac: '8899AABBCCDDEEFF', balanceMinor: 9_007_199_254_740_993n };
 const PCN: Evidence = { by: 'notice', transactionCounter: 8, transactionMac: '0011223344556677', statement: 'statement.jws.sig', consent: 'consent.jws.sig' };
 const EVIDENCE: Readonly<Record<Decision['to'], Evidence>> = { DONE: PCN, ABORTED: READING, EXPIRED: { by: 'clock', at: DECIDED_AT }, CLOSED: { by: 'clock', at: DECIDED_AT }, REFUND_DUE: READING };
 
@@ -64,12 +70,13 @@ export function newDecision(intent: Intent, to: Decision['to'], otherwise: Parti
   };
 }
 
-function transferOf({ kind, bill, amountMinor, currency }: Intent, to: Decision['to']): Transfer | null {
-  if (kind === 'issue') return null;
-  if (to === 'REFUND_DUE') return { debit: 'cards', credit: 'refunds', amountMinor, currency };
-  if (to !== 'DONE') return null;
-  if (bill !== null) return { debit: 'cards', credit: `shop:${bill.shopId}`, amountMinor, currency };
-  return { debit: kind === 'load' ? 'cash' : 'refunds', credit: 'cards', amountMinor, currency };
+function transferOf({ kind, cardId, bill, source, amountMinor, currency }: Intent, to: Decision['to']): Transfer | null {
+  const card = `card:${cardId}` as const;
+  if (kind === 'pay' && bill !== null && to === 'DONE') return { debit: card, credit: `shop:${bill.shopId}`, amountMinor, currency };
+  if (kind === 'pay' && to === 'REFUND_DUE') return { debit: card, credit: 'refunds', amountMinor, currency };
+  if (kind === 'refund' && to === 'DONE') return { debit: 'refunds', credit: card, amountMinor, currency };
+  if (kind === 'load' && to === 'DONE') return { debit: source === null ? 'cash' : `card:${source.cardId}`, credit: card, amountMinor, currency };
+  return null;
 }
 
 export function asIntent(intent: Intent): Operation {

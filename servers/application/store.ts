@@ -3,7 +3,7 @@ import type { Currency } from '#protocol/amount.ts';
 import type { OperationKind } from '#protocol/messages/card-record.ts';
 import type { Jws } from '#protocol/signed.ts';
 
-/** Transitions: INTENT to DONE, ABORTED or EXPIRED; ABORTED to CLOSED; EXPIRED to CLOSED or REFUND_DUE. Nothing else. */
+/** Transitions: INTENT to DONE, ABORTED or EXPIRED; ABORTED to CLOSED; EXPIRED to CLOSED or REFUND_DUE. Nothing else. Only a payment expires. */
 export type OperationState = 'INTENT' | 'DONE' | 'ABORTED' | 'EXPIRED' | 'CLOSED' | 'REFUND_DUE';
 
 export const TRANSITIONS: Readonly<Record<OperationState, readonly OperationState[]>> = {
@@ -124,17 +124,17 @@ export interface ApplicationStore {
    * Durable before it resolves (payment-rules 1). Writes nothing and answers which constraint forbids it: an attempt for the same
    * bill that is not proved to have failed, or has ended it (rules 2, 9), or else an unresolved operation on the same card (rule 3).
    * A blocked card takes nothing of any kind (rule 20); a source must be blocked and hold the amount, by the books and less everything
-   * unresolved but what is counted as not debited, each of these once only.
+   * unresolved but what is counted as not debited: open payments of that card, each once only (a load that was aborted has not counted it).
    * Rejects if the payment id or the operation id was used before.
    */
   writeIntent(intent: Intent): Promise<'written' | 'bill-taken' | 'card-taken' | 'card-blocked' | 'source-not-blocked' | 'source-too-low'>;
   /** Durable before it resolves; final; the first order counts. Answers the block that holds. After it no INTENT on this card is written. */
   blockCard(block: CardBlock): Promise<CardBlock>;
   bookedCard(cardId: string, currency: Currency): Promise<BookedCard>;
-  /** What is known of the records in a card's log; operations of other cards are not found. */
+  /** What is known of the records in a card's log, oldest first; operations of other cards are not found. */
   findByOperationIds(cardId: string, operationIds: readonly string[]): Promise<readonly Operation[]>;
   /**
-   * Durable before it resolves: state, evidence, transfer and notice in one commit.
+   * Durable before it resolves: state, evidence, transfer and notice in one commit. Rejects if transfer or notice do not fit the operation.
    * Answers false, and changes nothing, if the operation is not in a state from which `to` may be reached, or if it is an aborted
    * attempt for a bill that another attempt holds by now (the shop must not hear "not paid" of that bill).
    */

@@ -77,6 +77,11 @@ export function uniqueViolation(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError && error.code === '23505' ? error.constraint : undefined;
 }
 
+/** The name of the law that a trigger of ours reports as broken (SQLSTATE 23000, integrity constraint violation); undefined for any other error. */
+export function triggerRefusal(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError && error.code === '23000' ? error.constraint : undefined;
+}
+
 /** True if the transaction was undone only because of others at the same time (serialization failure or deadlock): it may be tried again. */
 export function isSerializationFailure(error: unknown): boolean {
   return error instanceof pg.DatabaseError && (error.code === '40001' || error.code === '40P01');
