@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { defineConfig, type InlineConfig, type Plugin } from 'vite';
 import { parseDeployment, type Deployment } from './extension/deployment.ts';
-import { BACKGROUND_SCRIPT, CONTENT_SCRIPT, createManifest, OPTIONS_PAGE, PAYMENT_PAGE, READERS_PAGE } from './extension/manifest.ts';
+import { BACKGROUND_SCRIPT, CARD_PAGE, CONTENT_SCRIPT, createManifest, OPTIONS_PAGE, PAYMENT_PAGE, READERS_PAGE } from './extension/manifest.ts';
 import productPackage from './package.json' with { type: 'json' };
 
 const EXTENSION = resolve(import.meta.dirname, 'extension');
@@ -54,7 +54,7 @@ function pages(deployment: Deployment, outDir: string): InlineConfig {
       ...base.build,
       emptyOutDir: true,
       rolldownOptions: {
-        input: [join(EXTENSION, PAYMENT_PAGE), join(EXTENSION, OPTIONS_PAGE), join(EXTENSION, READERS_PAGE)],
+        input: [join(EXTENSION, PAYMENT_PAGE), join(EXTENSION, OPTIONS_PAGE), join(EXTENSION, READERS_PAGE), join(EXTENSION, CARD_PAGE)],
         output: { entryFileNames: 'assets/[name].js', chunkFileNames: 'assets/[name].js', assetFileNames: 'assets/[name][extname]' },
       },
     },

@@ -54,7 +54,7 @@ test('what is typed as it is stands in both languages', () => {
 });
 
 test('no Japanese text is left in English', () => {
-  const foreign = ['productName', 'language', 'times', 'minus'];
+  const foreign = ['productName', 'language', 'times', 'minus', 'plus'];
   for (const [key, { message }] of Object.entries(ja)) if (!foreign.includes(key)) expect(message, key).toMatch(/[\u3040-\u30ff\u4e00-\u9fff]/);
 });
 

@@ -4,6 +4,7 @@ import { EXTENSION_KEY, GECKO_ID } from './extension-id.ts';
 
 export const OPTIONS_PAGE = 'options/options.html';
 export const READERS_PAGE = 'readers/readers.html';
+export const CARD_PAGE = 'card/card.html';
 export const PAYMENT_PAGE = 'window/window.html';
 export const CONTENT_SCRIPT = 'content-script.js';
 export const BACKGROUND_SCRIPT = 'background.js';

@@ -4,7 +4,7 @@ import { issueLeaf } from '#protocol/certificate-issue.ts';
 import { verifyCertificateRequest } from '#protocol/certificate-request.ts';
 import { makeAuthorities, makeKeyPair, VALIDITY, type TestAuthorities } from '#protocol/certificate-testing.fixture.ts';
 import { createCertificateVerifier } from '#protocol/certificates.ts';
-import { enrol, normalizeCode } from './enrolment.ts';
+import { enrol } from './enrolment.ts';
 
 let authorities: TestAuthorities;
 beforeAll(async () => {
@@ -54,8 +54,4 @@ test.each<[string, () => Promise<Response>, string]>([
   ['no answer', () => Promise.reject(new TypeError('Failed to fetch')), 'settlement/unreachable'],
 ])('%s has its code', async (_, answer, code) => {
   await expect(enrol('ABCD', parts(answer))).rejects.toMatchObject({ code });
-});
-
-test('a code is taken as people type it', () => {
-  expect(normalizeCode(' abcd-ef12 ｇｈ3４ ')).toBe('ABCD-EF12GH34');
 });

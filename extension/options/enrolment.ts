@@ -40,11 +40,6 @@ export async function enrol(code: string, { origin, fetch, verifier }: Enrolment
   return { privateKey: keyPair.privateKey, chain, thumbprint: certificate.thumbprint };
 }
 
-/** What a person types: blanks and small letters do no harm. */
-export function normalizeCode(text: string): string {
-  return text.normalize('NFKC').replaceAll(/\s/g, '').toUpperCase();
-}
-
 async function post(url: URL, body: object, fetch: typeof globalThis.fetch): Promise<unknown> {
   const response = await fetchCarefully(fetch, url, { method: 'POST', headers: { 'Content-Type': JSON_TYPE, Accept: JSON_TYPE }, body: encodeStrictJson(body) }, LIMIT_MS);
   const answer = await readTextBody(response, MAX_ANSWER_BYTES).then(parseStrictJson, (cause: unknown) => {

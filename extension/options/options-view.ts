@@ -3,7 +3,7 @@ import { asFailure, type FailureCode } from '#protocol/failure.ts';
 import type { ReaderInfo } from '#bridge/reader-source.ts';
 import { failureText, t, type MessageKey } from '../language.ts';
 import type { ReaderView } from '../ports/card-watch.ts';
-import { READERS_PAGE } from '../manifest.ts';
+import { CARD_PAGE, READERS_PAGE } from '../manifest.ts';
 import { h } from '../screens/dom.ts';
 import { exclamation, shield, tick } from '../screens/pictures.ts';
 import type { Settings } from '../store/settings.ts';
@@ -36,6 +36,7 @@ export function createOptionsView(root: HTMLElement, parts: OptionsParts): Optio
   const card = createStep('card', t('stepCard'));
   // Beside what changes, so that it keeps its focus.
   reader.element.querySelector('.setup-body')?.append(h('a', { class: 'link', href: `/${READERS_PAGE}`, 'data-testid': 'readers-link' }, t('readersTitle')));
+  card.element.querySelector('.setup-body')?.append(h('a', { class: 'link', href: `/${CARD_PAGE}`, 'data-testid': 'card-link' }, t('myCard')));
   root.replaceChildren(
     h(
       'main',

@@ -1,8 +1,10 @@
 /** First run and settings: enrol, reader, card, each checked for itself; then speech and balance. */
 import browser from 'webextension-polyfill';
 import { createCertificateVerifier } from '#protocol/certificates.ts';
+import { Failure } from '#protocol/failure.ts';
 import { DEPLOYMENT, TRUST_ANCHORS } from '../built-in.ts';
 import { messageLanguage, t } from '../language.ts';
+import { parseOneTimeCode } from '../one-time-code.ts';
 import { openReaders } from '../ports/browser-readers.ts';
 import { createCardWatch, type CardWatch } from '../ports/card-watch.ts';
 import { whileLookedAt } from '../ports/looked-at.ts';
@@ -24,8 +26,10 @@ async function start(): Promise<void> {
     enrolled: identity !== undefined,
     enrol: async (code) => {
       // Needed once in a browser's life, and large (PKCS #10 by pkijs).
-      const { enrol, normalizeCode } = await import('./enrolment.ts');
-      await saveIdentity(await enrol(normalizeCode(code), { origin: DEPLOYMENT.enrolmentOrigin, fetch: (...request) => fetch(...request), verifier }));
+      const { enrol } = await import('./enrolment.ts');
+      const oneTimeCode = parseOneTimeCode(code);
+      if (oneTimeCode === undefined) throw new Failure('customer/enrolment-code', { detail: 'not of that form' });
+      await saveIdentity(await enrol(oneTimeCode, { origin: DEPLOYMENT.enrolmentOrigin, fetch: (...request) => fetch(...request), verifier }));
     },
     saveSettings: (changed) => memory.saveSettings(changed),
     retry: () => watch.retry(),

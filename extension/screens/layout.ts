@@ -56,17 +56,21 @@ export function heading(text: string, className = 'heading'): HTMLElement {
 
 /** The one number that cannot be missed; a heading, because it is what the screen is about. */
 export function amountHeading(label: string, amountMinor: bigint, currency: Currency): HTMLElement {
-  const parts = amountParts(amountMinor, currency);
-  const amount = h('span', { class: 'amount', 'data-testid': 'amount' }, ...parts.map(({ kind, text }) => h('span', { class: `amount-${kind}` }, text)));
-  // A long sum is set smaller rather than broken.
-  amount.style.setProperty('--characters', String(parts.find(({ kind }) => kind === 'figures')?.text.length ?? 1));
   return h(
     'h1',
     { class: 'amount-heading', tabindex: -1, 'data-testid': 'heading', 'aria-describedby': 'money' },
     h('span', { class: 'amount-label' }, label),
     ' ',
-    amount,
+    largeAmount(amountMinor, currency, 'amount'),
   );
+}
+
+export function largeAmount(amountMinor: bigint, currency: Currency, testId: string): HTMLElement {
+  const parts = amountParts(amountMinor, currency);
+  const amount = h('span', { class: 'amount', 'data-testid': testId }, ...parts.map(({ kind, text }) => h('span', { class: `amount-${kind}` }, text)));
+  // A long sum is set smaller rather than broken.
+  amount.style.setProperty('--characters', String(parts.find(({ kind }) => kind === 'figures')?.text.length ?? 1));
+  return amount;
 }
 
 export function shopHeader({ legalName, origin }: ShopView): HTMLElement {

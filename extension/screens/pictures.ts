@@ -10,6 +10,8 @@ export const question = () => icon('question', 'M8.6 9.2a3.5 3.5 0 1 1 5.2 3c-1.
 export const exclamation = () => icon('exclamation', 'M12 5v9', 'M12 18.4v.1');
 export const shield = () => icon('shield', 'M12 3 19 5.8v5.4c0 4.4-2.9 7.9-7 9.8-4.1-1.9-7-5.4-7-9.8V5.8Z', 'M8.8 12l2.3 2.3 4.2-4.6');
 export const hourglass = () => icon('hourglass', 'M12 7.5V12l3 2', 'M12 3.5a8.5 8.5 0 1 1 0 17 8.5 8.5 0 0 1 0-17Z');
+export const arrowOut = () => icon('arrow-out', 'M7.5 16.5 16.5 7.5', 'M9 7.5h7.5V15');
+export const arrowIn = () => icon('arrow-in', 'M16.5 7.5 7.5 16.5', 'M15 16.5H7.5V9');
 
 /** The outcome, large, in a ring. */
 export const outcomeMark = (kind: 'paid' | 'not-paid' | 'unknown' | 'error') =>
