@@ -37,8 +37,8 @@ export class LegacySession {
     if (rest.length % DES_BLOCK_BYTES !== 0) throw new StatusError('LENGTH_ERROR');
     const plain = await this.#cipher.decryptCbc(this.#iv, rest);
     this.#iv = rest.slice(-DES_BLOCK_BYTES);
-    // Zeros are no mark: the checksum says where the data end.
-    for (let length = max; length >= min; length--) {
+    // Zeros are no mark: the checksum says where the data end. The shortest first: over data and checksum together it is zero, too.
+    for (let length = min; length <= max; length++) {
       if (this.wireLength(mode, length) !== plain.length) continue;
       const data = plain.slice(0, length);
       const isWhole = equalBytes(crc32(concatBytes(begin, data)), plain.subarray(length, length + CRC_BYTES));

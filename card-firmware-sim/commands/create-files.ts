@@ -20,7 +20,7 @@ interface Creation {
   /** Whether such files have an ISO identifier, where the application has them. */
   readonly hasIsoId: boolean;
   readonly detailBytes: number;
-  make(common: Common, isoId: number | undefined, details: Bytes, state: CardState): CardFile;
+  readonly make: (common: Common, isoId: number | undefined, details: Bytes, state: CardState) => CardFile;
 }
 
 /** File number, option, rights. */
