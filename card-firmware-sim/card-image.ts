@@ -175,8 +175,8 @@ export function withApplication(image: CardImage, index: number, changed: CardAp
 }
 
 /** How many records a file can show. */
-export function usableRecords(file: RecordFile): number {
-  return file.type === 'cyclic' ? file.maxRecords - 1 : file.maxRecords;
+export function usableRecords({ type, maxRecords }: Pick<RecordFile, 'type' | 'maxRecords'>): number {
+  return type === 'cyclic' ? maxRecords - 1 : maxRecords;
 }
 
 /** A signed 32-bit value, least significant byte first, as the value commands carry it. */

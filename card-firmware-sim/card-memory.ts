@@ -1,27 +1,28 @@
 /** The tear-safe memory of a card: it holds one image, and a commit replaces it wholly or not at all. */
+import { JournalledCardMemory } from './memory/journalled-card-memory.ts';
 import type { CardImage } from './card-image.ts';
+import type { WriteObserver } from './memory/eeprom.ts';
 
 export interface CardMemory {
-  /** The image that a loss of power would leave behind. */
+  /** The image that a loss of power would leave behind. Throws after a commit that was cut, for then nobody knows before the next power-up. */
   readonly image: CardImage;
-  /** Makes `next` permanent. If it rejects, `image` says which of the two is there. */
+  /** Makes `next` permanent. If it rejects with CardImageError, `next` was refused and nothing has changed; after any other error the memory is without power, and it holds one of the two. */
   commit(next: CardImage): Promise<void>;
 }
 
-/** Memory that lives as long as the object. */
+/** Memory that lives as long as the object; `onWrite` hears of each page that commits write. */
 export class VolatileCardMemory implements CardMemory {
-  #image: CardImage;
+  readonly #memory: JournalledCardMemory;
 
-  constructor(image: CardImage) {
-    this.#image = image;
+  constructor(image: CardImage, onWrite?: WriteObserver) {
+    this.#memory = JournalledCardMemory.begin(image, onWrite);
   }
 
   get image(): CardImage {
-    return this.#image;
+    return this.#memory.image;
   }
 
   commit(next: CardImage): Promise<void> {
-    this.#image = next;
-    return Promise.resolve();
+    return this.#memory.commit(next);
   }
 }

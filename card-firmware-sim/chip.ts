@@ -101,9 +101,15 @@ export class Chip {
 
   #iso(apdu: CommandApdu | undefined): Bytes {
     this.#next = undefined;
-    const answer = isoAnswer(this.#state, apdu);
-    if (answer.sw !== SW.OK && answer.sw !== SW.LIMITED) dropSession(this.#state);
-    return encodeIsoAnswer(answer);
+    try {
+      const answer = isoAnswer(this.#state, apdu);
+      if (answer.sw !== SW.OK && answer.sw !== SW.LIMITED) dropSession(this.#state);
+      return encodeIsoAnswer(answer);
+    } catch (error) {
+      dropSession(this.#state);
+      this.#state.report({ kind: 'fault', error });
+      return encodeIsoAnswer({ sw: SW.MEMORY_FAILURE, data: new Uint8Array() });
+    }
   }
 
   async #native(apdu: CommandApdu | undefined): Promise<Bytes> {

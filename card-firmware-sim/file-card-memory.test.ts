@@ -1,8 +1,7 @@
-/** Image files: what is read back, what is refused, and who may hold one. */
-import fc from 'fast-check';
+/** Image files: what is read back, what is converted, what is refused, and who may hold one. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CardImageError, encodeCardImage, parseCardImage } from './image-codec.ts';
-import { changeFile, factoryImage, usableCard } from './testing-card.ts';
+import { changeFile, factoryImage, usableCard, walletOf } from './testing-card.ts';
+import { CardImageError } from './memory/card-image-error.ts';
 import { createFactoryImage } from './factory-image.ts';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,6 +10,8 @@ import { join } from 'node:path';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { secureRandom } from './crypto.ts';
 import { tmpdir } from 'node:os';
+import FORMAT_1 from './memory/former-images/format-1.json' with { type: 'json' };
+import FORMAT_2 from './memory/former-images/format-2.json' with { type: 'json' };
 import type { CardImage } from './card-image.ts';
 
 let folder: string;
@@ -18,70 +19,15 @@ let path: string;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'card-image-'));
-  path = join(folder, 'card.json');
+  path = join(folder, 'card.image');
 });
 
 afterEach(() => rmSync(folder, { recursive: true }));
 
-describe('the image as text', () => {
-  it('comes back as it was', () => {
-    const image = changeFile(usableCard(factoryImage()), 'transaction-mac', { counterLimit: 9 });
-    expect(parseCardImage(encodeCardImage(image))).toEqual(image);
-    expect(parseCardImage(encodeCardImage(factoryImage()))).toEqual(factoryImage());
-  });
-
-  it('a random UID begins with the maker, and a given one has seven bytes', () => {
-    const { uid } = createFactoryImage({ random: secureRandom });
-    expect([uid[0], uid.length]).toEqual([0x04, 7]);
-    expect(() => createFactoryImage({ uid: new Uint8Array(4), random: secureRandom })).toThrow(RangeError);
-  });
-
-  it('of the first format, which knew Lights only, is still read', () => {
-    const image = usableCard(factoryImage());
-    const { uid, applications } = JSON.parse(encodeCardImage(image)) as { uid: string; applications: [{ keys: unknown; files: unknown }] };
-    const { keys, files } = applications[0];
-    expect(parseCardImage(JSON.stringify({ format: 'kessai-card-image-1', profile: 'desfire-light', uid, keys, files }))).toEqual(image);
-  });
-
-  type Plain = Record<string, unknown> & { applications: [Wallet] };
-  type Wallet = Record<string, unknown> & { keys: Record<string, unknown>[]; files: Record<string, unknown>[] };
-  const inWallet = (image: Plain, change: (wallet: Wallet) => unknown): unknown => ({ ...image, applications: [change(image.applications[0])] });
-  const damages: [string, (image: Plain) => unknown, string][] = [
-    ['another format', (image) => ({ ...image, format: 'x' }), 'image.format: not kessai-card-image-2 or kessai-card-image-1'],
-    ['an unknown profile', (image) => ({ ...image, profile: 'x' }), 'image.profile'],
-    ['a short UID', (image) => ({ ...image, uid: '04' }), 'image.uid: not 7 bytes'],
-    ['a UID in lower case', (image) => ({ ...image, uid: '04a1a2a3a4a5a6' }), 'image.uid: not a string of upper-case hex'],
-    ['no keys', (image) => inWallet(image, (wallet) => ({ ...wallet, keys: [] })), 'image.applications[0].keys: not a list of 1 to 14'],
-    ['four keys', (image) => inWallet(image, (wallet) => ({ ...wallet, keys: wallet.keys.slice(1) })), 'image.applications[0].keys: not 5'],
-    ['a key of 15 bytes', (image) => inWallet(image, (wallet) => ({ ...wallet, keys: [{ ...wallet.keys[0], value: '00'.repeat(15) }, ...wallet.keys.slice(1)] })), 'image.applications[0].keys[0].value: not 16 bytes'],
-    ['a version of 256', (image) => inWallet(image, (wallet) => ({ ...wallet, keys: [{ ...wallet.keys[0], version: 256 }, ...wallet.keys.slice(1)] })), 'image.applications[0].keys[0].version'],
-    ['a file twice', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [...wallet.files, wallet.files[1]] })), 'two files with one number'],
-    ['two transaction-MAC files', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [...wallet.files, { ...wallet.files[0], number: 9 }] })), 'more than one transaction-MAC file'],
-    ['a value above its limit', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [{ ...wallet.files[2], value: 2 ** 31 }] })), 'image.applications[0].files[0].value'],
-    ['a right of no key', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [{ ...wallet.files[2], rights: { read: 7, write: 1, readWrite: 1, change: 1 } }] })), 'image.applications[0].files[0].rights'],
-    ['a communication mode of 2', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [{ ...wallet.files[2], mode: 2 }] })), 'image.applications[0].files[0].mode'],
-    ['a record too long', (image) => inWallet(image, (wallet) => ({ ...wallet, files: [{ ...wallet.files[4], records: ['00'] }] })), 'image.applications[0].files[0].records: not 16 bytes'],
-    ['no application', (image) => ({ ...image, applications: [] }), 'image.applications: not a list of 1 to 1'],
-    ['another profile, but no master key', (image) => ({ ...image, profile: 'ev2' }), 'image.picc.masterKey: missing'],
-    ['an unknown field', (image) => ({ ...image, more: 1 }), 'image.more: unknown field'],
-    ['a missing field', (image) => ({ ...image, uid: undefined }), 'image.uid: missing'],
-    ['a list instead', () => [], 'image: not an object'],
-    ['a null', () => null, 'image: not an object'],
-  ];
-
-  it.each(damages)('with %s is refused by name', (_, damage, message) => {
-    const plain = JSON.parse(encodeCardImage(factoryImage())) as Plain;
-    const text = JSON.stringify(damage(plain));
-    expect(() => parseCardImage(text)).toThrow(CardImageError);
-    expect(() => parseCardImage(text)).toThrow(message);
-  });
-
-  it('cut anywhere it is refused', () => {
-    const text = encodeCardImage(factoryImage()).trimEnd();
-    fc.assert(fc.property(fc.integer({ min: 0, max: text.length - 1 }), (length) => {
-      expect(() => parseCardImage(text.slice(0, length))).toThrow(CardImageError);
-    }));
-  });
+it('a random UID begins with the maker, and a given one has seven bytes', () => {
+  const { uid } = createFactoryImage({ random: secureRandom });
+  expect([uid[0], uid.length]).toEqual([0x04, 7]);
+  expect(() => createFactoryImage({ uid: new Uint8Array(4), random: secureRandom })).toThrow(RangeError);
 });
 
 describe('the image in a file', () => {
@@ -96,7 +42,7 @@ describe('the image in a file', () => {
     expect(second.image).toEqual(withValue(7));
     second.close();
     expect(statSync(path).mode & 0o777).toBe(0o600);
-    expect(readdirSync(folder)).toEqual(['card.json']);
+    expect(readdirSync(folder)).toEqual(['card.image']);
   });
 
   it('a missing one is an error that names it, and leaves no lock', async () => {
@@ -105,18 +51,87 @@ describe('the image in a file', () => {
   });
 
   it('a damaged one is an error that names file and field, and leaves no lock', async () => {
-    writeFileSync(path, encodeCardImage(factoryImage()).replace('"uid"', '"uuid"'));
-    await expect(FileCardMemory.open(path, factoryImage)).rejects.toThrow(`${path}: image.uid: missing`);
-    expect(readdirSync(folder)).toEqual(['card.json']);
+    (await FileCardMemory.open(path, factoryImage)).close();
+    const content = readFileSync(path);
+    const refusals: [Uint8Array, string][] = [
+      [new TextEncoder().encode('hello'), 'not the memory of a card'],
+      [new Uint8Array(), 'not the memory of a card'],
+      [content.subarray(0, -1), 'not the memory of a card'],
+      [Buffer.concat([content, new Uint8Array(64)]), 'not the memory of a card'],
+      [new Uint8Array((1 << 20) + 1), 'too large for a card image'],
+      [Buffer.concat([new Uint8Array(1), content.subarray(1)]), 'image.magic'],
+      [Buffer.concat([content.subarray(0, 6), new Uint8Array([2]), content.subarray(7)]), 'image.format: not an integer from 1 to 1'],
+      [new TextEncoder().encode('{"format":"kessai-card-image-3"}'), 'image.format: not kessai-card-image-2 or kessai-card-image-1'],
+    ];
+    for (const [damaged, message] of refusals) {
+      writeFileSync(path, damaged);
+      await expect(FileCardMemory.open(path, factoryImage)).rejects.toThrow(`${path}: ${message}`);
+      await expect(FileCardMemory.open(path, factoryImage)).rejects.toThrow(CardImageError);
+      expect(readFileSync(path).equals(damaged)).toBe(true);
+    }
+    expect(readdirSync(folder)).toEqual(['card.image']);
   });
 
-  it('what a kill in the middle of a commit left behind is not believed', async () => {
-    (await FileCardMemory.open(path, factoryImage)).close();
-    writeFileSync(join(folder, '.card.json.new'), encodeCardImage(withValue(9)).slice(0, 100));
+  it.each([FORMAT_1, FORMAT_2])('$format, the text of a former version, is converted once, and keeps its state', async (former) => {
+    const expected = changeFile(changeFile(usableCard(factoryImage()), 'transaction-mac', { counterLimit: 9, counter: 2 }), 'value', { lower: -5 });
+    writeFileSync(path, JSON.stringify(former));
+    const first = await FileCardMemory.open(path);
+    expect(first.image).toEqual(expected);
+    await first.commit(changeFile(expected, 'value', { value: 1 }));
+    first.close();
+    expect(readFileSync(path).subarray(0, 6).toString()).toBe('KESSAI');
+    const second = await FileCardMemory.open(path);
+    expect(second.image).toEqual(changeFile(expected, 'value', { value: 1 }));
+    second.close();
+    expect([statSync(path).mode & 0o777, ...readdirSync(folder)]).toEqual([0o600, 'card.image']);
+  });
+
+  it('what a kill in the middle of creating or converting left behind is not believed', async () => {
+    (await FileCardMemory.open(path, () => withValue(9))).close();
+    const leftover = readFileSync(path);
+    writeFileSync(path, JSON.stringify(FORMAT_1));
+    writeFileSync(join(folder, '.card.image.new'), leftover.subarray(0, 100));
     const memory = await FileCardMemory.open(path);
-    expect(memory.image).toEqual(factoryImage());
+    expect(walletOf(memory.image).files).toContainEqual(expect.objectContaining({ type: 'value', value: 5000, lower: -5 }));
     memory.close();
-    expect(readdirSync(folder)).toEqual(['card.json']);
+    expect(readdirSync(folder)).toEqual(['card.image']);
+  });
+
+  it('what a kill in the middle of a commit left undone is done at the next opening', async () => {
+    const writes: number[] = [];
+    const memory = await FileCardMemory.open(path, factoryImage, (page) => writes.push(page));
+    const before = readFileSync(path);
+    await memory.commit(withValue(7));
+    memory.close();
+    // The page went into the journal, its head after it, then home.
+    expect(writes).toHaveLength(3);
+    const after = readFileSync(path);
+    const [home = 0] = writes.slice(-1);
+    const killed = Buffer.concat([after.subarray(0, home * 64), before.subarray(home * 64, (home + 1) * 64), after.subarray((home + 1) * 64)]);
+    writeFileSync(path, killed);
+    const reopened = await FileCardMemory.open(path);
+    expect(reopened.image).toEqual(withValue(7));
+    reopened.close();
+    expect(readFileSync(path).equals(after)).toBe(true);
+  });
+
+  it('an image that is impossible is refused, and the one that is there stays', async () => {
+    const memory = await FileCardMemory.open(path, factoryImage);
+    await expect(memory.commit(changeFile(factoryImage(), 'value', { value: -1 }))).rejects.toThrow('image.applications[0].files[2].value');
+    expect(memory.image).toEqual(factoryImage());
+    await memory.commit(withValue(3));
+    memory.close();
+  });
+
+  it('closed in the middle of a commit it writes nothing more, and the next one to open it finds all old or all new', async () => {
+    const memory = await FileCardMemory.open(path, factoryImage);
+    const commit = expect(memory.commit(withValue(7))).rejects.toThrow('closed');
+    memory.close();
+    const next = await FileCardMemory.open(path);
+    await commit;
+    expect(() => memory.image).toThrow('without power');
+    expect([factoryImage(), withValue(7)]).toContainEqual(next.image);
+    next.close();
   });
 
   it('belongs to one holder at a time, and to none after close', async () => {
@@ -140,12 +155,12 @@ describe('the image in a file', () => {
     await expect(FileCardMemory.open(path)).rejects.toThrow('in use');
     writeFileSync(`${path}.lock`, `${process.ppid} 1 00`);
     (await FileCardMemory.open(path)).close();
-    expect(readdirSync(folder)).toEqual(['card.json']);
+    expect(readdirSync(folder)).toEqual(['card.image']);
   });
 
   it.runIf(process.platform === 'linux')('a killed process that nobody has buried yet holds nothing', async () => {
     // The shell's child becomes a zombie: its parent has turned into a program that never waits for it.
-    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const parent = spawn('sh', ['-c', 'sleep 0.1 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
     const [line] = (await once(parent.stdout, 'data')) as [Buffer];
     const zombie = line.toString().trim();
     const fields = (): string[] => readFileSync(`/proc/${zombie}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');

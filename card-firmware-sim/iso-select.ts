@@ -13,6 +13,7 @@ import type { CommandApdu } from './apdu.ts';
 export const SW = {
   OK: 0x9000,
   LIMITED: 0x6283,
+  MEMORY_FAILURE: 0x6581,
   WRONG_LENGTH: 0x6700,
   CONDITIONS: 0x6985,
   FILE_NOT_FOUND: 0x6a82,

@@ -1,13 +1,12 @@
 /** The card-sim command as a process: what it prints, how it ends, and that its image survives it. */
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CardUnderTest, factoryImage, NONE, usableCard, ZERO_KEY } from '#card-firmware-sim/testing-card.ts';
-import { encodeCardImage } from '#card-firmware-sim/image-codec.ts';
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { askOnce, TestingUsbIpHost } from '#card-firmware-sim/usb/testing-usbip-host.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
@@ -38,7 +37,7 @@ describe('card-sim', () => {
   it('plays a payment, prints its two steps, ends with 0 on SIGTERM, and keeps the balance', async () => {
     const reader = await TestingReader.start();
     const image = join(folder, 'usable.json');
-    writeFileSync(image, encodeCardImage(usableCard(factoryImage())));
+    (await FileCardMemory.open(image, () => usableCard(factoryImage()))).close();
     const child = spawn(process.execPath, [...COMMAND, '--vpcd', `127.0.0.1:${reader.port}`, '--image', image, '--json'], { stdio: ['ignore', 'pipe', 'inherit'] });
     let printed = '';
     child.stdout.on('data', (chunk) => (printed += String(chunk)));
