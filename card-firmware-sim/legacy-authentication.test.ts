@@ -127,7 +127,8 @@ describe('the session of the factory key', () => {
 
   it('carries ChangeKeySettings enciphered', async () => {
     await legacy.authenticate(ZERO_KEY);
-    expect((await card.host.native(0x54, legacy.encipher(0x54, [], new Uint8Array([0x0b])))).status).toBe(0x9100);
+    expect((await legacy.sendEnciphered(0x54, new Uint8Array([0x0b]))).status).toBe(0x9100);
+    expect(encodeHex((await legacy.send(0x45)).data)).toBe('0B01');
     expect(card.memory.image.picc.keySettings).toBe(0x0b);
   });
 

@@ -62,7 +62,15 @@ export class LegacyHost {
   /** A plain command; its answer's CMAC is checked and taken off. */
   async send(instruction: number, payload: Uint8Array = new Uint8Array()): Promise<HostAnswer> {
     this.#iv = desCmac(this.#key, this.#iv, concatBytes(new Uint8Array([instruction]), payload));
-    const answer = await this.#host.native(instruction, payload);
+    return this.#checked(await this.#host.native(instruction, payload));
+  }
+
+  /** A command whose data are enciphered. */
+  async sendEnciphered(instruction: number, data: Uint8Array): Promise<HostAnswer> {
+    return this.#checked(await this.#host.native(instruction, this.encipher(instruction, [], data)));
+  }
+
+  #checked(answer: HostAnswer): HostAnswer {
     if (answer.status !== 0x9100) return answer;
     const data = answer.data.slice(0, -8);
     this.#iv = desCmac(this.#key, this.#iv, concatBytes(data, ZERO.subarray(0, 1)));
