@@ -106,7 +106,7 @@ test('a used order, an issued card and a made key are there after kill -9 of Pos
   const key = { thumbprint: 'thumbprint', chain: ['leaf'], registeredAt: 1 };
   await customers.addCustomer({ customerId: 'customer', name: null, createdAt: 1 });
   await customers.addEnrolmentCode({ codeDigest: 'code', customerId: 'customer', expiresAt: 10 });
-  await Promise.all([cards.useOrder('order', 1), cards.recordIssued({ cardId, keyVersion: 1, issuedAt: 1 }), customers.enrol('code', 2, () => Promise.resolve(key)), customers.linkCard({ cardId, customerId: 'customer', currency: 'JPY', limitMinor: 5n })]);
+  await Promise.all([cards.useOrder('order', 1), cards.recordIssued({ cardId, keyVersion: 1, issuedAt: 1 }), customers.enrol('code', 2, () => Promise.resolve(key)), customers.registerCard({ cardId, customerId: 'customer', currency: 'JPY', limitMinor: 5n })]);
   await crash();
   expect(await cards.useOrder('order', 2)).toBe(false);
   expect(await cards.findCard(cardId)).toEqual({ cardId, keyVersion: 1, issuedAt: 1 });

@@ -1,7 +1,7 @@
 /** The information server's store in memory, with the semantics of a crash: what is committed stays. For simulation and tests. */
 /* eslint-disable @typescript-eslint/require-await -- async, so that a bug rejects as it does in PostgreSQL */
 import { strict as assert } from 'node:assert';
-import type { CardRecord, CustomerRecord, EnrolmentCode, InformationStore, RegisteredKey, ShopRecord } from './store.ts';
+import type { ActivationAttempt, ActivationCode, CardRecord, CustomerRecord, EnrolmentCode, InformationStore, RegisteredKey, ShopRecord } from './store.ts';
 
 export function createMemoryInformationStore(): InformationStore {
   const customers = new Map<string, CustomerRecord>();
@@ -9,7 +9,6 @@ export function createMemoryInformationStore(): InformationStore {
   const customerKeys = new Map<string, RegisteredKey & { readonly customerId: string }>();
   const shops = new Map<string, ShopRecord>();
   const shopKeys = new Map<string, RegisteredKey & { readonly shopId: string }>();
-  const cards = new Map<string, CardRecord>();
   const usedCodes = new Set<string>();
   let enrolling: Promise<unknown> = Promise.resolve();
   return {
@@ -54,13 +53,48 @@ export function createMemoryInformationStore(): InformationStore {
       return Promise.resolve(key === undefined || shop === undefined ? undefined : { ...shop, chain: key.chain });
     },
     findShop: (shopId) => Promise.resolve(shops.get(shopId)),
-    linkCard: async (card) => {
-      const linked = cards.get(card.cardId);
-      if (linked !== undefined) return linked.customerId === card.customerId;
-      assert(customers.has(card.customerId), 'a card was to be linked to a customer who is not there');
-      cards.set(card.cardId, card);
+    ...cardsOf(customers),
+  };
+}
+
+function cardsOf(customers: ReadonlyMap<string, CustomerRecord>): Pick<InformationStore, 'registerCard' | 'addActivationCode' | 'wouldLink' | 'linkCard' | 'blockCard' | 'findCard'> {
+  const cards = new Map<string, CardRecord>();
+  const codes = new Map<string, ActivationCode & { readonly usedBy: string | null }>();
+  const wouldLink = ({ cardId, codeDigest, now }: ActivationAttempt): boolean => {
+    const [card, code] = [cards.get(cardId), codes.get(codeDigest)];
+    return card?.customerId === null && card.blockedAt === null && code?.cardId === cardId && code.usedBy === null && now < code.expiresAt;
+  };
+  return {
+    registerCard: async (card) => {
+      const known = cards.get(card.cardId);
+      if (known !== undefined) return known.customerId === card.customerId;
+      assert(card.customerId === null || customers.has(card.customerId), 'a card was to be registered with a customer who is not there');
+      cards.set(card.cardId, { ...card, blockedAt: null });
       return true;
     },
-    findCard: (cardId) => Promise.resolve(cards.get(cardId)),
+    addActivationCode: async (code) => {
+      const card = cards.get(code.cardId);
+      if (card === undefined) return 'no-card';
+      if (card.customerId !== null) return 'linked';
+      assert(!codes.has(code.codeDigest), 'an activation code was made twice');
+      codes.set(code.codeDigest, { ...code, usedBy: null });
+      return 'added';
+    },
+    wouldLink: async (attempt) => wouldLink(attempt),
+    linkCard: async ({ customerId, ...attempt }) => {
+      const [card, code] = [cards.get(attempt.cardId), codes.get(attempt.codeDigest)];
+      if (code?.usedBy === customerId && code.cardId === attempt.cardId) return true;
+      if (card === undefined || code === undefined || !wouldLink(attempt)) return false;
+      assert(customers.has(customerId), 'a card was to be linked to a customer who is not there');
+      codes.set(attempt.codeDigest, { ...code, usedBy: customerId });
+      cards.set(attempt.cardId, { ...card, customerId });
+      return true;
+    },
+    blockCard: async (cardId, blockedAt) => {
+      const card = cards.get(cardId);
+      if (card !== undefined) cards.set(cardId, { ...card, blockedAt: card.blockedAt ?? blockedAt });
+      return card !== undefined;
+    },
+    findCard: async (cardId) => cards.get(cardId),
   };
 }

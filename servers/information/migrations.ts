@@ -51,10 +51,39 @@ const laws = [
   sql`create trigger a_card_never_moves before update of card_id, customer_id on cards for each statement execute function refuse()`,
 ];
 
+/** A card may be issued before it has a customer, who links it with the code that came with it; and it may be lost. */
+const activation = [
+  sql`alter table cards alter column customer_id drop not null, add column blocked_at bigint`,
+  sql`
+    create table activation_codes (
+      code_digest text primary key,
+      card_id text not null references cards,
+      expires_at bigint not null,
+      used_at bigint check (used_at < expires_at),
+      used_by text references customers,
+      constraint used_by_somebody check ((used_at is null) = (used_by is null))
+    )`,
+  sql`create trigger an_activation_code_works_once before update on activation_codes for each row
+    when (old.used_at is not null or (new.code_digest, new.card_id, new.expires_at) <> (old.code_digest, old.card_id, old.expires_at)) execute function refuse()`,
+  sql`drop trigger a_card_never_moves on cards`,
+  sql`create trigger a_card_never_moves before update on cards for each row
+    when (old.card_id <> new.card_id or (old.customer_id is not null and new.customer_id is distinct from old.customer_id)) execute function refuse()`,
+  sql`create trigger a_card_is_blocked_for_good before update on cards for each row
+    when (old.blocked_at is not null and new.blocked_at is distinct from old.blocked_at) execute function refuse()`,
+  sql`create trigger a_blocked_card_is_linked_to_nobody before update on cards for each row
+    when (new.blocked_at is not null and new.customer_id is distinct from old.customer_id) execute function refuse()`,
+  sql`create trigger cards_are_kept before delete or truncate on cards for each statement execute function refuse()`,
+];
+
 export const informationMigrations: Readonly<Record<string, Migration>> = {
   '001-customers-shops-cards': {
     up: async (db) => {
       for (const statement of [...tables, ...laws]) await statement.execute(db);
+    },
+  },
+  '002-activation-and-blocking': {
+    up: async (db) => {
+      for (const statement of activation) await statement.execute(db);
     },
   },
 };

@@ -17,12 +17,13 @@ export interface InformationSchema {
   customer_keys: KeyRow & { customer_id: string };
   shops: { shop_id: string; legal_name: string; origin: string };
   shop_keys: KeyRow & { shop_id: string };
-  cards: { card_id: string; customer_id: string; currency: string; limit_minor: bigint };
+  cards: { card_id: string; customer_id: string | null; currency: string; limit_minor: bigint; blocked_at: Generated<bigint | null> };
+  activation_codes: { code_digest: string; card_id: string; expires_at: bigint; used_at: Generated<bigint | null>; used_by: Generated<string | null> };
 }
 
 /** The database is opened with informationMigrations, and closed by whoever opened it. */
 export function createPostgresInformationStore(database: Database<InformationSchema>): InformationStore {
-  return { ...customersOf(database), ...shopsOf(database), ...cardsOf(database) };
+  return { ...customersOf(database), ...shopsOf(database), ...cardsOf(database), ...activationOf(database) };
 }
 
 function customersOf({ read, durably }: Database<InformationSchema>): Pick<InformationStore, 'addCustomer' | 'addEnrolmentCode' | 'enrol' | 'findCustomerByKey'> {
@@ -88,23 +89,68 @@ function shopsOf({ read, durably }: Database<InformationSchema>): Pick<Informati
   };
 }
 
-function cardsOf({ read, durably }: Database<InformationSchema>): Pick<InformationStore, 'linkCard' | 'findCard'> {
+function cardsOf({ read, durably }: Database<InformationSchema>): Pick<InformationStore, 'registerCard' | 'blockCard' | 'findCard'> {
   return {
-    linkCard: ({ cardId, customerId, currency, limitMinor }) =>
+    registerCard: ({ cardId, customerId, currency, limitMinor }) =>
       durably(async (transaction) => {
         const row = { card_id: cardId, customer_id: customerId, currency, limit_minor: limitMinor };
-        const linked = await transaction.insertInto('cards').values(row).onConflict((known) => known.doNothing()).returning('card_id').execute();
-        if (linked.length === 1) return true;
+        const added = await transaction.insertInto('cards').values(row).onConflict((known) => known.doNothing()).returning('card_id').execute();
+        if (added.length === 1) return true;
         const { customer_id: holder } = await transaction.selectFrom('cards').select('customer_id').where('card_id', '=', cardId).executeTakeFirstOrThrow();
         return holder === customerId;
+      }),
+    blockCard: (cardId, blockedAt) =>
+      durably(async (transaction) => {
+        const blocked = await transaction.updateTable('cards').set({ blocked_at: sql<bigint>`coalesce(blocked_at, ${BigInt(blockedAt)})` }).where('card_id', '=', cardId).returning('card_id').execute();
+        return blocked.length === 1;
       }),
     findCard: async (cardId) => {
       const row = await read.selectFrom('cards').selectAll().where('card_id', '=', cardId).executeTakeFirst();
       if (row === undefined) return undefined;
       const { currency } = row;
       assert(isCurrency(currency), 'a currency that was never written');
-      return { cardId: row.card_id, customerId: row.customer_id, currency, limitMinor: row.limit_minor };
+      return { cardId: row.card_id, customerId: row.customer_id, currency, limitMinor: row.limit_minor, blockedAt: row.blocked_at === null ? null : Number(row.blocked_at) };
     },
+  };
+}
+
+function activationOf({ read, durably }: Database<InformationSchema>): Pick<InformationStore, 'addActivationCode' | 'wouldLink' | 'linkCard'> {
+  return {
+    addActivationCode: ({ codeDigest, cardId, expiresAt }) =>
+      durably(async (transaction) => {
+        const card = await transaction.selectFrom('cards').select('customer_id').where('card_id', '=', cardId).executeTakeFirst();
+        if (card === undefined) return 'no-card';
+        if (card.customer_id !== null) return 'linked';
+        await transaction.insertInto('activation_codes').values({ code_digest: codeDigest, card_id: cardId, expires_at: BigInt(expiresAt) }).execute();
+        return 'added';
+      }),
+    wouldLink: async ({ cardId, codeDigest, now }) => {
+      const code = await read
+        .selectFrom('activation_codes')
+        .innerJoin('cards', 'cards.card_id', 'activation_codes.card_id')
+        .select('code_digest')
+        .where('code_digest', '=', codeDigest)
+        .where('cards.card_id', '=', cardId)
+        .where('used_at', 'is', null)
+        .where('expires_at', '>', BigInt(now))
+        .where('customer_id', 'is', null)
+        .where('blocked_at', 'is', null)
+        .executeTakeFirst();
+      return code !== undefined;
+    },
+    linkCard: ({ cardId, codeDigest, now, customerId }) =>
+      durably(async (transaction) => {
+        // The code's row stays locked to the end: who comes with it at the same time waits here, then finds it used.
+        const code = await transaction.selectFrom('activation_codes').select(['expires_at', 'used_by']).where('code_digest', '=', codeDigest).where('card_id', '=', cardId).forUpdate().executeTakeFirst();
+        if (code === undefined) return false;
+        if (code.used_by !== null) return code.used_by === customerId;
+        if (code.expires_at <= BigInt(now)) return false;
+        // Who comes with another code, or blocks the card, waits for this row, then finds it linked.
+        const linked = await transaction.updateTable('cards').set({ customer_id: customerId }).where('card_id', '=', cardId).where('customer_id', 'is', null).where('blocked_at', 'is', null).returning('card_id').execute();
+        if (linked.length === 0) return false;
+        await transaction.updateTable('activation_codes').set({ used_at: BigInt(now), used_by: customerId }).where('code_digest', '=', codeDigest).execute();
+        return true;
+      }),
   };
 }
 

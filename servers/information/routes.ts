@@ -29,7 +29,7 @@ export function enrolmentRoutes(service: InformationServer): (router: Router) =>
 }
 
 /** What the security server needs to check for itself; everything else is the application server's. */
-const FOR_SECURITY: readonly string[] = ['findShopByKey', 'findCustomerByKey', 'findCard'];
+const FOR_SECURITY: readonly string[] = ['findShopByKey', 'findCustomerByKey', 'findCard', 'checkActivationCode'];
 
 /** `isApplicationServer`: judges the caller's certificate. */
 export function lookUpRoutes(service: InformationServer, isApplicationServer: AcceptPeer): (router: Router) => void {

@@ -1,4 +1,4 @@
-/** The information server (IMS): answers who a shop, a customer or a card is, and enrols a customer's browser for a one-time code. */
+/** The information server (IMS): answers who a shop, a customer or a card is; enrols a customer's browser, and links a card, for one-time codes. */
 import { encodeBase64url, parseBase64url, type Bytes } from '#protocol/bytes.ts';
 import type { CertificateVerifier } from '#protocol/certificates.ts';
 import { certificateThumbprint } from '#protocol/certificates.ts';
@@ -8,7 +8,7 @@ import { Failure } from '#protocol/failure.ts';
 import type { RandomBytes } from '#protocol/nonce.ts';
 import { encodeText, sha256 } from '#protocol/signed.ts';
 import type { InformationService } from '../shared/apis/information.ts';
-import { encodeEnrolmentCode, isEnrolmentCode, ENROLMENT_CODE_BYTES } from './enrolment-code.ts';
+import { encodeOneTimeCode, isOneTimeCode, ONE_TIME_CODE_BYTES } from './one-time-code.ts';
 import type { InformationStore, RegisteredKey } from './store.ts';
 
 export interface InformationParts {
@@ -42,14 +42,13 @@ export function createInformationService(parts: InformationParts): InformationSe
     },
     findShop: async ({ shopId }) => {
       const shop = await store.findShop(shopId);
-      return shop === undefined ? null : { shopId: shop.shopId, origin: shop.origin };
+      return shop === undefined ? null : { shopId: shop.shopId, origin: shop.origin, legalName: shop.legalName };
     },
     findCustomerByKey: async ({ thumbprint }) => {
       const customer = await store.findCustomerByKey(thumbprint);
       return customer === undefined ? null : { customerId: customer.customerId, chain: [...customer.chain] };
     },
-    findCard: async ({ cardId }) => (await store.findCard(cardId)) ?? null,
-    linkCard: (card) => store.linkCard(card),
+    ...cardService(parts),
 
     createCustomer: async ({ name }) => {
       const customerId = newId();
@@ -57,14 +56,14 @@ export function createInformationService(parts: InformationParts): InformationSe
       return { customerId };
     },
     newEnrolmentCode: async ({ customerId }) => {
-      const enrolmentCode = encodeEnrolmentCode(random(ENROLMENT_CODE_BYTES));
+      const enrolmentCode = encodeOneTimeCode(random(ONE_TIME_CODE_BYTES));
       const known = await store.addEnrolmentCode({ codeDigest: await digestOfCode(enrolmentCode), customerId, expiresAt: Math.floor(now()) + CODE_LIFE_MS });
       if (!known) throw new Failure('customer/unknown');
       return { enrolmentCode };
     },
 
     enrol: async (code, request) => {
-      if (!isEnrolmentCode(code)) throw new Failure('customer/enrolment-code');
+      if (!isOneTimeCode(code)) throw new Failure('customer/enrolment-code');
       const { publicKey } = await verifyCertificateRequest(request);
       const enrolled = await store.enrol(await digestOfCode(code), Math.floor(now()), (customerId) => registerCustomerKey(publicKey, customerId, parts));
       if (enrolled === undefined) throw new Failure('customer/enrolment-code');
@@ -77,6 +76,27 @@ export function createInformationService(parts: InformationParts): InformationSe
       if (origin === undefined || certificate.organization === undefined) throw new Failure('message/certificate', { detail: 'a shop without origin or legal name' });
       const key = { thumbprint: certificate.thumbprint, chain: chain.map(encodeBase64url), registeredAt: Math.floor(now()) };
       await store.registerShop({ shopId, legalName: certificate.organization, origin }, key);
+    },
+  };
+}
+
+function cardService({ store, now, random }: InformationParts): Pick<InformationService, 'findCard' | 'registerCard' | 'newActivationCode' | 'checkActivationCode' | 'linkCard' | 'blockCard'> {
+  const attempt = async (cardId: string, code: string) => ({ cardId, codeDigest: await digestOfCode(code), now: Math.floor(now()) });
+  return {
+    findCard: async ({ cardId }) => (await store.findCard(cardId)) ?? null,
+    registerCard: (card) => store.registerCard(card),
+    newActivationCode: async ({ cardId }) => {
+      const activationCode = encodeOneTimeCode(random(ONE_TIME_CODE_BYTES));
+      const added = await store.addActivationCode({ codeDigest: await digestOfCode(activationCode), cardId, expiresAt: Math.floor(now()) + CODE_LIFE_MS });
+      if (added === 'no-card') throw new Failure('card/not-issued');
+      if (added === 'linked') throw new Failure('customer/card-not-linked', { detail: 'it has a customer already' });
+      return { activationCode };
+    },
+    checkActivationCode: async ({ cardId, activationCode }) => store.wouldLink(await attempt(cardId, activationCode)),
+    linkCard: async ({ cardId, customerId, activationCode }) => store.linkCard({ ...(await attempt(cardId, activationCode)), customerId }),
+    blockCard: async ({ cardId, blockedAt }) => {
+      if (!(await store.blockCard(cardId, blockedAt))) throw new Failure('card/not-issued');
+      return null;
     },
   };
 }

@@ -1,7 +1,7 @@
 /** What every InformationStore must do; run against each of them. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import type { CardRecord, CustomerRecord, EnrolmentCode, InformationStore, RegisteredKey, ShopRecord } from './store.ts';
+import type { CustomerRecord, EnrolmentCode, InformationStore, IssuedCard, RegisteredKey, ShopRecord } from './store.ts';
 
 export const NOW = 1_763_800_000_000;
 
@@ -21,7 +21,7 @@ export function newShop(otherwise: Partial<ShopRecord> = {}): ShopRecord {
   return { shopId: `shop-${newText()}`, legalName: 'Tee & Bücher 株式会社', origin: 'https://tea.example:8443', ...otherwise };
 }
 
-export function newCard(customerId: string, otherwise: Partial<CardRecord> = {}): CardRecord {
+export function newCard(customerId: string | null, otherwise: Partial<IssuedCard> = {}): IssuedCard {
   return { cardId: `04${randomBytes(6).toString('hex').toUpperCase()}`, customerId, currency: 'EUR', limitMinor: 2_147_483_647n, ...otherwise };
 }
 
@@ -165,37 +165,6 @@ export function describeInformationStore(name: string, openStore: () => Promise<
         const [shop, key] = [newShop(), newKey()];
         await Promise.all(Array.from({ length: 6 }, () => store.registerShop(shop, key)));
         expect(await store.findShopByKey(key.thumbprint)).toEqual({ ...shop, chain: key.chain });
-      });
-    });
-
-    describe('cards', () => {
-      test('are found as they were linked', async () => {
-        const card = newCard(await addCustomer());
-        expect(await store.findCard(card.cardId)).toBeUndefined();
-        expect(await store.linkCard(card)).toBe(true);
-        expect(await store.findCard(card.cardId)).toEqual(card);
-      });
-
-      test('keep their customer; the same link again is true', async () => {
-        const card = newCard(await addCustomer(), { limitMinor: 0n, currency: 'JPY' });
-        await store.linkCard(card);
-        expect(await store.linkCard(card)).toBe(true);
-        expect(await store.linkCard({ ...card, customerId: await addCustomer() })).toBe(false);
-        expect(await store.findCard(card.cardId)).toEqual(card);
-      });
-
-      test('of customers who are to get one card at once exactly one gets it', async () => {
-        const { cardId } = newCard('');
-        const customers = await Promise.all(Array.from({ length: 6 }, () => addCustomer()));
-        const linked = await Promise.all(customers.map((customerId) => store.linkCard(newCard(customerId, { cardId }))));
-        expect(linked.filter(Boolean)).toHaveLength(1);
-        expect((await store.findCard(cardId))?.customerId).toBe(customers[linked.indexOf(true)]);
-      });
-
-      test('are not linked to a customer who is not there', async () => {
-        const card = newCard(randomUUID());
-        await expect(store.linkCard(card)).rejects.toThrow();
-        expect(await store.findCard(card.cardId)).toBeUndefined();
       });
     });
   });

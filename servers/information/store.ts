@@ -1,4 +1,4 @@
-/** What the information server must never forget: customers and their keys, shops and theirs, and whose card is whose. */
+/** What the information server must never forget: customers and their keys, shops and theirs, whose card is whose, and which cards are lost. */
 import type { Currency } from '#protocol/amount.ts';
 
 /** DER certificates in base64url, leaf first, without the root. */
@@ -32,11 +32,32 @@ export interface ShopRecord {
   readonly origin: string;
 }
 
-export interface CardRecord {
+export interface IssuedCard {
   readonly cardId: string;
-  readonly customerId: string;
+  /** Null until a customer links the card; never changed after. */
+  readonly customerId: string | null;
   readonly currency: Currency;
   readonly limitMinor: bigint;
+}
+
+export interface CardRecord extends IssuedCard {
+  /** When it was reported lost, for good. */
+  readonly blockedAt: number | null;
+}
+
+/** With it a customer links the card that it came with. */
+export interface ActivationCode {
+  /** SHA-256 of the code, base64url: the code itself is not kept. */
+  readonly codeDigest: string;
+  readonly cardId: string;
+  readonly expiresAt: number;
+}
+
+/** A card, and the code that is to link it now. */
+export interface ActivationAttempt {
+  readonly cardId: string;
+  readonly codeDigest: string;
+  readonly now: number;
 }
 
 /** Every change is durable before it resolves. */
@@ -54,7 +75,18 @@ export interface InformationStore {
   registerShop(shop: ShopRecord, key: RegisteredKey): Promise<void>;
   findShopByKey(thumbprint: string): Promise<(ShopRecord & { readonly chain: StoredChain }) | undefined>;
   findShop(shopId: string): Promise<ShopRecord | undefined>;
-  /** False, and nothing changes, if the card is linked to another customer; the same link again is true. */
-  linkCard(card: CardRecord): Promise<boolean>;
+  /** False, and nothing changes, if the card is there with another customer, or with one and not without; the same again is true. */
+  registerCard(card: IssuedCard): Promise<boolean>;
+  /** `no-card`, `linked` (it has a customer already): no code is kept. */
+  addActivationCode(code: ActivationCode): Promise<'added' | 'no-card' | 'linked'>;
+  /** Whether `linkCard` would link: the code is this card's, unused and not expired, and the card is neither linked nor blocked. */
+  wouldLink(attempt: ActivationAttempt): Promise<boolean>;
+  /**
+   * Uses the code up and links the card, in one commit; false, and nothing changes, where `wouldLink` is false. To the customer who
+   * has linked the card with this very code the answer stays true.
+   */
+  linkCard(attempt: ActivationAttempt & { readonly customerId: string }): Promise<boolean>;
+  /** For good; the first time counts. False if there is no such card. */
+  blockCard(cardId: string, blockedAt: number): Promise<boolean>;
   findCard(cardId: string): Promise<CardRecord | undefined>;
 }
