@@ -11,6 +11,7 @@ import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { askOnce, TestingUsbIpHost } from '#card-firmware-sim/usb/testing-usbip-host.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { encodeRequest } from '#card-firmware-sim/usb/usbip-messages.ts';
+import { LegacyHost } from '#card-firmware-sim/testing-legacy-host.ts';
 import { TestingHost } from '#card-firmware-sim/testing-host.ts';
 import { TestingReader } from '#card-firmware-sim/testing-reader.ts';
 
@@ -102,7 +103,30 @@ describe('card-sim', () => {
     expect(said).toMatch(/^card 04010203040506: waiting for the virtual reader at 127\.0\.0\.1:1 \(.*\)\n$/);
     const other = await run('--vpcd', '127.0.0.1:1', '--image', image, '--uid', '04010203040507');
     expect(other).toMatchObject({ code: 1, stdout: '' });
-    expect(other.stderr).toContain('holds card 04010203040506, not 04010203040507');
+    expect(other.stderr).toContain('holds card 04010203040506 (light), not 04010203040507 (light)');
+  });
+
+  it('makes a blank EV2 or EV3 when asked, and takes an image of another model for an error', async () => {
+    const reader = await TestingReader.start();
+    const image = join(folder, 'ev3.card');
+    const child = spawn(process.execPath, [...COMMAND, '--vpcd', `127.0.0.1:${reader.port}`, '--image', image, '--factory', '--profile', 'ev3', '--uid', '04010203040506'], { stdio: 'ignore' });
+    const slot = await reader.card();
+    const host = new TestingHost({ process: async (command) => (await slot.transmit(command)) ?? NONE });
+    expect(encodeHex((await host.native(0x60)).data)).toBe('04010133001805');
+    await host.raw(parseHex('90AF000000'));
+    await host.raw(parseHex('90AF000000'));
+    const legacy = new LegacyHost(host);
+    expect(await legacy.authenticate(ZERO_KEY)).toBe(0x9100);
+    expect((await legacy.send(0xca, parseHex('01534B0F85'))).status).toBe(0x9100);
+    child.kill('SIGTERM');
+    expect(await once(child, 'close')).toEqual([0, null]);
+    await reader.stop();
+    const other = await run('--vpcd', '127.0.0.1:1', '--image', image, '--profile', 'light', '--factory');
+    expect(other).toMatchObject({ code: 1, stdout: '' });
+    expect(other.stderr).toContain('holds card 04010203040506 (ev3), not 04010203040506 (light)');
+    const memory = await FileCardMemory.open(image);
+    expect(memory.image.applications.map(({ aid, keys }) => [aid, keys.length])).toEqual([[0x4b5301, 5]]);
+    memory.close();
   });
 
   it.concurrent.each([
@@ -113,6 +137,7 @@ describe('card-sim', () => {
     ['no port', ['--usbip', 'usb', '--device', 'magtek', '--image', 'x'], 2, 'port number'],
     ['an address without a port', ['--vpcd', 'localhost', '--image', 'x'], 2, 'HOST:PORT'],
     ['a short UID', ['--vpcd', 'localhost:1', '--image', 'x', '--uid', '04'], 2, '14 hex digits'],
+    ['an unknown model', ['--vpcd', 'localhost:1', '--image', 'x', '--profile', 'ev1'], 2, 'Allowed choices are light, ev2, ev3'],
     ['an unknown option', ['--vpcd', 'localhost:1', '--image', 'x', '--nope'], 2, 'unknown option'],
     ['no such image', ['--vpcd', 'localhost:1', '--image', '/nonexistent/card.json'], 1, 'there is no such card image'],
   ])('with %s it ends with a reason', async (_, args, code, reason) => {
@@ -124,6 +149,6 @@ describe('card-sim', () => {
   it('explains itself', async () => {
     const { code, stdout } = await run('--help');
     expect(code).toBe(0);
-    for (const option of ['--vpcd', '--usbip', '--device', '--host', '--image', '--factory', '--uid', '--json']) expect(stdout).toContain(option);
+    for (const option of ['--vpcd', '--usbip', '--device', '--host', '--image', '--factory', '--profile', '--uid', '--json']) expect(stdout).toContain(option);
   });
 });

@@ -13,12 +13,14 @@ import { keepInserted } from '#card-firmware-sim/vpcd.ts';
 import { RealSpeedChip } from '#card-firmware-sim/timing-card.ts';
 import { BIT_RATES } from '#card-firmware-sim/timing-air.ts';
 import { secureRandom } from '#card-firmware-sim/crypto.ts';
+import { PROFILE_NAMES } from '#card-firmware-sim/profile.ts';
 import { startUsbIpServer } from '#card-firmware-sim/usb/usbip-server.ts';
 import { EXIT, runCommand } from './run-command.ts';
 import type { BitRate } from '#card-firmware-sim/timing-air.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CarriedChip, PaymentFieldTime } from '#card-firmware-sim/timing-card.ts';
 import type { CardStep } from '#card-firmware-sim/journal.ts';
+import type { ProfileName } from '#card-firmware-sim/profile.ts';
 import type { DeviceKind } from '#card-firmware-sim/usb/device-kinds.ts';
 
 const BUS_ID = '1-1';
@@ -37,6 +39,7 @@ interface CardSimOptions {
   readonly device?: DeviceKind;
   readonly host: string;
   readonly image: string;
+  readonly profile?: ProfileName;
   readonly uid?: Bytes;
   readonly factory?: true;
   readonly speed: (typeof SPEEDS)[number];
@@ -46,13 +49,14 @@ interface CardSimOptions {
 
 function commandLine(): Command {
   return new Command('card-sim')
-    .description('Runs one simulated MIFARE DESFire Light card: on a virtual PC/SC reader (vsmartcard vpcd), or on an emulated USB reader (USB/IP).')
+    .description('Runs one simulated MIFARE DESFire card, a Light, EV2 or EV3: on a virtual PC/SC reader (vsmartcard vpcd), or on an emulated USB reader (USB/IP).')
     .addOption(new Option('--vpcd <host:port>', 'the virtual PC/SC reader').argParser(parseAddress).conflicts(['usbip', 'device']))
     .addOption(new Option('--usbip <port>', "serve the reader of --device as a USB/IP device; 3240 is the protocol's port, 0 any free one").argParser(parsePort))
     .addOption(new Option('--device <kind>', 'the emulated reader that the card lies on').choices(DEVICE_KINDS))
     .addOption(new Option('--host <address>', 'where --usbip listens').default('127.0.0.1'))
     .requiredOption('--image <file>', 'the card: keys, files and balance')
     .option('--factory', 'create the image of a factory-fresh card if the file does not exist')
+    .addOption(new Option('--profile <model>', 'model of a card that --factory creates (default light; an EV2 or EV3 is blank then); of an existing card, which it must be').choices(PROFILE_NAMES))
     .option('--uid <hex>', `UID of a card that --factory creates; of an existing card, which it must be (${UID_BYTES} bytes)`, parseUid)
     .addOption(new Option('--speed <speed>', "real: answers come when a real card's would, by a model, and each payment's card-field time is printed").choices(SPEEDS).default('full'))
     .addOption(new Option('--rate <kbit/s>', `bit rate of the modelled air: ${BIT_RATES.join(', ')} (with --speed real; default ${DEFAULT_RATE})`).argParser(parseRate))
@@ -120,9 +124,9 @@ function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-async function runCard(road: Road, { image, uid, factory, speed, rate = DEFAULT_RATE, json }: CardSimOptions, signal: AbortSignal): Promise<void> {
+async function runCard(road: Road, { image, profile, uid, factory, speed, rate = DEFAULT_RATE, json }: CardSimOptions, signal: AbortSignal): Promise<void> {
   let pageWrites = 0;
-  const memory = await openMemory(image, uid, factory === true, () => pageWrites++);
+  const memory = await openMemory(image, { profile, uid, isFactory: factory === true }, () => pageWrites++);
   try {
     const chip = new Chip({
       memory,
@@ -142,14 +146,21 @@ async function runCard(road: Road, { image, uid, factory, speed, rate = DEFAULT_
   }
 }
 
-async function openMemory(path: string, uid: Bytes | undefined, factory: boolean, onWrite: () => void): Promise<FileCardMemory> {
-  if (factory) await mkdir(dirname(path), { recursive: true });
-  const memory = await FileCardMemory.open(path, factory ? () => createFactoryImage({ uid, random: secureRandom }) : undefined, onWrite);
-  if (uid !== undefined && !equalBytes(uid, memory.image.uid)) {
-    memory.close();
-    throw new Error(`${path}: holds card ${encodeHex(memory.image.uid)}, not ${encodeHex(uid)}`);
-  }
-  return memory;
+interface WantedCard {
+  readonly profile: ProfileName | undefined;
+  readonly uid: Bytes | undefined;
+  readonly isFactory: boolean;
+}
+
+async function openMemory(path: string, { profile, uid, isFactory }: WantedCard, onWrite: () => void): Promise<FileCardMemory> {
+  if (isFactory) await mkdir(dirname(path), { recursive: true });
+  const memory = await FileCardMemory.open(path, isFactory ? () => createFactoryImage({ profile, uid, random: secureRandom }) : undefined, onWrite);
+  const { image } = memory;
+  const isOther = (uid !== undefined && !equalBytes(uid, image.uid)) || (profile !== undefined && profile !== image.profile);
+  if (!isOther) return memory;
+  memory.close();
+  const describe = (model: ProfileName, id: Bytes): string => `${encodeHex(id)} (${model})`;
+  throw new Error(`${path}: holds card ${describe(image.profile, image.uid)}, not ${describe(profile ?? image.profile, uid ?? image.uid)}`);
 }
 
 function describeChange(state: 'reader-away' | 'inserted' | 'removed', { host, port }: Address, reason: Error | undefined): string {
