@@ -85,12 +85,16 @@ export class TestingHost {
   /** Returns the status of the pass that ended the authentication; 0x9100 after success, with the card's proof checked. */
   async authenticate(keyNo: number, key: Uint8Array, instruction: 0x71 | 0x77 = 0x71): Promise<number> {
     const first = await this.native(instruction, new Uint8Array(instruction === 0x71 ? [keyNo, 0] : [keyNo]));
-    if (first.status !== 0x91af) return first.status;
-    const rndB = aesCbc(key, ZERO, first.data, 'decrypt');
+    return first.status === 0x91af ? (await this.prove(key, first.data, instruction)).status : first.status;
+  }
+
+  /** The second pass of an authentication, with the card's proof checked. */
+  async prove(key: Uint8Array, challenge: Uint8Array, instruction: 0x71 | 0x77): Promise<HostAnswer> {
+    const rndB = aesCbc(key, ZERO, challenge, 'decrypt');
     const rndA = new Uint8Array(randomBytes(16));
     const rotatedB = concatBytes(rndB.subarray(1), rndB.subarray(0, 1));
     const second = await this.native(0xaf, aesCbc(key, ZERO, concatBytes(rndA, rotatedB)));
-    if (second.status !== 0x9100) return second.status;
+    if (second.status !== 0x9100) return second;
     const proof = aesCbc(key, ZERO, second.data, 'decrypt');
     const at = instruction === 0x71 ? 4 : 0;
     const rotatedA = concatBytes(rndA.subarray(1), rndA.subarray(0, 1));
@@ -101,7 +105,7 @@ export class TestingHost {
     const mac = derived([0x5a, 0xa5]);
     const old = this.session;
     this.session = instruction === 0x71 ? { ti: proof.slice(0, 4), counter: 0, enc, mac } : { ti: old!.ti, counter: old!.counter, enc, mac };
-    return second.status;
+    return second;
   }
 
   /** A command in the session, with its answer's MAC checked and data deciphered. After an error the session is forgotten. */
