@@ -11,11 +11,13 @@ export interface BookedOperation {
   readonly amountMinor: bigint;
   readonly shopId: string | null;
   readonly billId: string | null;
+  /** The lost card whose value a load moves. */
+  readonly sourceCardId: string | null;
 }
 
 /** All operations in the settlement's books, oldest first, as an auditor reads them. */
 export async function readOperations(world: World): Promise<BookedOperation[]> {
-  const rows = await query(world, 'kessai_application', 'select payment_id, kind, state, card_id, amount_minor, shop_id, bill_id from card_operations order by position');
+  const rows = await query(world, 'kessai_application', 'select payment_id, kind, state, card_id, amount_minor, shop_id, bill_id, source_card_id from card_operations order by position');
   return rows.map((row) => ({
     paymentId: row['payment_id'] as string,
     kind: row['kind'] as BookedOperation['kind'],
@@ -24,13 +26,14 @@ export async function readOperations(world: World): Promise<BookedOperation[]> {
     amountMinor: BigInt(row['amount_minor'] as string),
     shopId: row['shop_id'] as string | null,
     billId: row['bill_id'] as string | null,
+    sourceCardId: row['source_card_id'] as string | null,
   }));
 }
 
 /** Everything that does not add up, in words; empty when all is well. Shops hear of a payment a moment later than the books. */
 export async function wrongInAccounts(world: World, cards: readonly SimulatedCard[]): Promise<string[]> {
   const operations = await readOperations(world);
-  return [...wrongOnCards(operations, cards), ...(await wrongInLedger(world, cards)), ...(await wrongInShops(world, operations))];
+  return [...wrongOnCards(operations, cards), ...(await wrongInLedger(world, operations, cards)), ...(await wrongInShops(world, operations))];
 }
 
 function wrongOnCards(operations: readonly BookedOperation[], cards: readonly SimulatedCard[]): string[] {
@@ -47,15 +50,24 @@ function wrongOnCards(operations: readonly BookedOperation[], cards: readonly Si
   });
 }
 
-async function wrongInLedger(world: World, cards: readonly SimulatedCard[]): Promise<string[]> {
+/** Each card against its own account; the chip of a lost card still holds what was moved to another by the books. */
+async function wrongInLedger(world: World, operations: readonly BookedOperation[], cards: readonly SimulatedCard[]): Promise<string[]> {
   const rows = await query(
     world,
     'kessai_application',
-    `select coalesce(sum(case when credit_account = 'cards' then amount_minor else 0 end) - sum(case when debit_account = 'cards' then amount_minor else 0 end), 0) as held from transfers`,
+    `select account, sum(amount_minor)::text as held
+      from (select credit_account as account, amount_minor from transfers union all select debit_account, -amount_minor from transfers) as sides
+      group by account`,
   );
-  const ledgerMinor = BigInt(rows[0]?.['held'] as string);
-  const heldMinor = cards.reduce((total, card) => total + card.balanceMinor(), 0n);
-  return ledgerMinor === heldMinor ? [] : [`the ledger has ${ledgerMinor} on cards, the cards hold ${heldMinor}`];
+  const ledger = new Map(rows.map((row) => [row['account'] as string, BigInt(row['held'] as string)]));
+  const others = [...ledger].filter(([account, minor]) => account.startsWith('card:') && minor !== 0n && !cards.some(({ cardId }) => account === `card:${cardId}`));
+  const wrong = others.map(([account, minor]) => `the ledger has ${minor} on ${account}, which nobody holds`);
+  return cards.reduce((found, card) => {
+    const ledgerMinor = ledger.get(`card:${card.cardId}`) ?? 0n;
+    const movedAwayMinor = sum(operations.filter(({ sourceCardId, state }) => sourceCardId === card.cardId && state === 'DONE'));
+    const heldMinor = card.balanceMinor();
+    return heldMinor === ledgerMinor + movedAwayMinor ? found : [...found, `card ${card.cardId} holds ${heldMinor}; the ledger has ${ledgerMinor} on it, and ${movedAwayMinor} was moved away`];
+  }, wrong);
 }
 
 async function wrongInShops(world: World, operations: readonly BookedOperation[]): Promise<string[]> {

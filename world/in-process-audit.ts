@@ -2,9 +2,10 @@
 import type { InProcessWorld } from './in-process.ts';
 
 /**
- * Throws, with every disagreement in words, unless: the ledger adds up to nothing; what the cards hold is what the ledger says
- * they hold, but for unresolved operations that a card has carried out; no card shows an operation that was found not to have
- * happened; no bill is paid twice; and a shop believes "paid" exactly of a payment that is DONE.
+ * Throws, with every disagreement in words, unless: the ledger adds up to nothing; what each card holds is what its own account
+ * says, but for unresolved operations that the card has carried out, and for what was moved from a lost card by the books; no card
+ * shows an operation that was found not to have happened, or one of another card; no bill is paid twice; and a shop believes "paid"
+ * exactly of a payment that is DONE.
  */
 export async function assertConserved(world: InProcessWorld): Promise<void> {
   const wrong = [...(await wrongInLedger(world)), ...(await wrongOnCards(world)), ...(await wrongInShops(world))];
@@ -16,24 +17,37 @@ async function operationsOf({ store, operationIds }: InProcessWorld) {
   return found.filter((operation) => operation !== undefined);
 }
 
-async function wrongInLedger({ store, shops }: InProcessWorld): Promise<string[]> {
-  const accounts = ['cards', 'cash', 'refunds', ...shops.map(({ shopId }) => `shop:${shopId}` as const)] as const;
+async function wrongInLedger(world: InProcessWorld): Promise<string[]> {
+  const { store, shops, cards } = world;
+  const operations = await operationsOf(world);
+  const strangers = new Set([...operations, ...operations.flatMap(({ source }) => source ?? [])].map(({ cardId }) => cardId));
+  for (const { cardId } of cards) strangers.delete(cardId);
+  const accounts = ['cash', 'refunds', ...[...cards.map(({ cardId }) => cardId), ...strangers].map((cardId) => `card:${cardId}` as const), ...shops.map(({ shopId }) => `shop:${shopId}` as const)] as const;
   const balances = await Promise.all(accounts.map((account) => store.balanceOf(account, 'JPY')));
   const sum = balances.reduce((total, balance) => total + balance, 0n);
-  return sum === 0n ? [] : [`the ledger adds up to ${sum}`];
+  const ownedByNobody = accounts.flatMap((account, index) => (balances[index] !== 0n && strangers.has(account.replace('card:', '')) ? [`${account} has a balance and is no card of this world`] : []));
+  return [...ownedByNobody, ...(sum === 0n ? [] : [`the ledger adds up to ${sum}`])];
 }
 
 async function wrongOnCards(world: InProcessWorld): Promise<string[]> {
+  const operations = await operationsOf(world);
   const wrong: string[] = [];
-  const shown = new Set(world.cards.flatMap((card) => card.operationIds()));
-  let undecidedMinor = 0n;
-  for (const { operationId, kind, state, amountMinor } of await operationsOf(world)) {
-    if ((state === 'INTENT' || state === 'EXPIRED') && shown.has(operationId)) undecidedMinor += kind === 'pay' ? -amountMinor : amountMinor;
-    if ((state === 'ABORTED' || state === 'CLOSED') && shown.has(operationId)) wrong.push(`${state} operation ${operationId} stands in a card's log`);
+  for (const card of world.cards) {
+    const shown = new Set(card.operationIds());
+    let undecidedMinor = 0n;
+    for (const { cardId, operationId, kind, state, amountMinor } of operations.filter((operation) => shown.has(operation.operationId))) {
+      if (cardId !== card.cardId) wrong.push(`operation ${operationId} of card ${cardId} stands in the log of ${card.cardId}`);
+      if (state === 'INTENT' || state === 'EXPIRED') undecidedMinor += kind === 'pay' ? -amountMinor : amountMinor;
+      if (state === 'ABORTED' || state === 'CLOSED') wrong.push(`${state} operation ${operationId} stands in a card's log`);
+    }
+    // The chip of a lost card still holds what its holder has on another card by now.
+    const movedAwayMinor = operations.reduce((sum, { source, state, amountMinor }) => sum + (source?.cardId === card.cardId && state === 'DONE' ? amountMinor : 0n), 0n);
+    const ledgerMinor = await world.store.balanceOf(`card:${card.cardId}`, 'JPY');
+    const heldMinor = card.balanceMinor();
+    if (heldMinor !== ledgerMinor + undecidedMinor + movedAwayMinor) {
+      wrong.push(`card ${card.cardId} holds ${heldMinor}, the ledger says ${ledgerMinor}, ${undecidedMinor} is undecided and ${movedAwayMinor} was moved away`);
+    }
   }
-  const heldMinor = world.cards.reduce((sum, card) => sum + card.balanceMinor(), 0n);
-  const ledgerMinor = await world.store.balanceOf('cards', 'JPY');
-  if (heldMinor !== ledgerMinor + undecidedMinor) wrong.push(`the cards hold ${heldMinor}, the ledger says ${ledgerMinor} and ${undecidedMinor} is undecided`);
   return wrong;
 }
 
