@@ -12,7 +12,7 @@ import type { ApplicationStore } from '#servers/application/store.ts';
 import { createMemoryInformationStore } from '#servers/information/memory-store.ts';
 import { createInformationService, type InformationServer } from '#servers/information/service.ts';
 import { diversifyKey } from '#servers/security/desfire/diversification.ts';
-import { diversificationInput, type CardKeyStore } from '#servers/security/key-store.ts';
+import { diversificationInput, factoryKey, FACTORY_KEY_VERSION, FIRST_KEY_VERSION, unknownVersion, type CardKeyStore } from '#servers/security/key-store.ts';
 import { createMemorySecurityStore } from '#servers/security/memory-store.ts';
 import type { SessionContext } from '#servers/security/parts.ts';
 import { createSecurityService } from '#servers/security/service.ts';
@@ -29,6 +29,9 @@ export const PRODUCTS = [
   { productId: 'ink', name: 'A stick of ink', unitMinor: 20_000n },
 ];
 
+/** More than any test loads, but for those about the limits. */
+export const LOAD_LIMITS = { orderMinor: 100_000n, dayMinor: 10_000_000n };
+
 export interface InProcessShop {
   readonly shopId: string;
   readonly origin: string;
@@ -40,6 +43,8 @@ export interface InProcessShop {
 export interface InProcessServers {
   readonly information: InformationServer;
   readonly security: SecurityService;
+  /** Version of the master keys that cards are issued with now; cards of an older one are re-keyed at their next contact. */
+  readonly keyVersion: { current: number };
   readonly application: ApplicationService;
   readonly operating: OperatingService;
   readonly applicationParts: ApplicationParts;
@@ -59,15 +64,17 @@ export interface Surroundings {
 
 export async function createInProcessServers({ pki, now, journal, tallyOf }: Surroundings): Promise<InProcessServers> {
   const random = platformRandom;
+  const keyVersion = { current: 1 };
   const newId = (): string => crypto.randomUUID();
   const verifier = pki.verifier(now);
   const information = createInformationService({ store: createMemoryInformationStore(), customersAuthority: pki.customersAuthority, verifier, now, random, newId });
   const security = createSecurityService({
     store: createMemorySecurityStore(),
-    keyStore: testKeyStore,
+    keyStore: testKeyStore(keyVersion),
     sessions: new CardSessions<SessionContext>({ now }),
     information,
     verifier: pki.verifier(now),
+    loadLimits: LOAD_LIMITS,
     journal,
     tally: tallyOf('security'),
     now,
@@ -80,6 +87,7 @@ export async function createInProcessServers({ pki, now, journal, tallyOf }: Sur
   return {
     information,
     security,
+    keyVersion,
     application: createApplicationService(applicationParts),
     operating: createOperatingService(applicationParts),
     applicationParts,
@@ -113,7 +121,14 @@ function remembering(store: ApplicationStore, operationIds: string[]): Applicati
 }
 
 /** Fixed master keys: this world protects nothing. */
-const testKeyStore: CardKeyStore = {
-  currentVersion: () => Promise.resolve(1),
-  deriveCardKey: (uid, purpose, version) => Promise.resolve(diversifyKey(parseHex('00112233445566778899AABBCCDDEE0' + version.toString(16)), diversificationInput(uid, purpose))),
-};
+function testKeyStore(keyVersion: { readonly current: number }): CardKeyStore {
+  const masterKey = (version: number) => parseHex(`00112233445566778899AABBCCDDEE${version.toString(16).padStart(2, '0')}`);
+  return {
+    currentVersion: () => Promise.resolve(keyVersion.current),
+    deriveCardKey: (uid, purpose, version) => {
+      const zero = version === FACTORY_KEY_VERSION ? factoryKey(purpose) : undefined;
+      if (zero === undefined && (version < FIRST_KEY_VERSION || version > keyVersion.current)) return Promise.reject(unknownVersion(purpose, version));
+      return Promise.resolve(zero ?? diversifyKey(masterKey(version), diversificationInput(uid, purpose)));
+    },
+  };
+}

@@ -38,6 +38,9 @@ export function settlementOrigins(ports: Ports): Origins {
   };
 }
 
+/** Minor units, as a configuration spells them. */
+const LOAD_LIMITS = { orderMinor: '100000', dayMinor: '10000000' };
+
 /** In the order in which they must start: each calls only those before it. */
 export async function settlementPlans(options: SettlementOptions): Promise<ServerPlan[]> {
   const { folder, pki, postgres, origins, shops, merged, clientCertificates } = options;
@@ -49,7 +52,7 @@ export async function settlementPlans(options: SettlementOptions): Promise<Serve
     databaseUrl: postgres.url('kessai_information'),
     shops: shops.map(({ shopId, identities }) => ({ shopId, chain: identities.signing.file })),
   };
-  const security = { keyStore: tokenOf(process.env) ?? (await keyFileOf(folder)), databaseUrl: postgres.url('kessai_security') };
+  const security = { keyStore: tokenOf(process.env) ?? (await keyFileOf(folder)), loadLimits: LOAD_LIMITS, databaseUrl: postgres.url('kessai_security') };
   const application = {
     public: { origin: origins.application, identity: pki.application.web.file, clientCertificates },
     signing: pki.application.signing.file,

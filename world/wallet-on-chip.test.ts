@@ -8,9 +8,10 @@ import { statusWord, type CardCommand } from '#protocol/apdu.ts';
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
 import { diversifyKey } from '#servers/security/desfire/diversification.ts';
-import { IssueDialog, type IssuedCard, type IssueRound } from '#servers/security/issue.ts';
-import { deriveIssueKeys, type IssueKeys } from '#servers/security/issue-state.ts';
-import { diversificationInput, type CardKeyStore } from '#servers/security/key-store.ts';
+import { CardDialog } from '#servers/security/card-dialog.ts';
+import { deriveCardKeys, type CardKeys } from '#servers/security/card-state.ts';
+import { issueCard, type IssuedCard } from '#servers/security/issue.ts';
+import { diversificationInput, factoryKey, unknownVersion, type CardKeyStore } from '#servers/security/key-store.ts';
 import { openWallet, parseOpening } from '#servers/security/layout.ts';
 import { CardSessions, type LiveSession } from '#servers/security/sessions.ts';
 import type { TransferOrder, TransferVerdict } from '#servers/security/transfer.ts';
@@ -19,7 +20,11 @@ const UID = parseHex('04DE5F1EACC040');
 const ISSUE_ID = parseHex('0102030405060708');
 const keyStore: CardKeyStore = {
   currentVersion: () => Promise.resolve(1),
-  deriveCardKey: (uid, purpose, version) => Promise.resolve(diversifyKey(new Uint8Array(16).fill(0x30 + version), diversificationInput(uid, purpose))),
+  deriveCardKey: (uid, purpose, version) => {
+    const zero = version === 0 ? factoryKey(purpose) : undefined;
+    if (zero === undefined && version !== 1) return Promise.reject(unknownVersion(purpose, version));
+    return Promise.resolve(zero ?? diversifyKey(new Uint8Array(16).fill(0x30 + version), diversificationInput(uid, purpose)));
+  },
 };
 
 /** Power fails at the write: before it is done or after. */
@@ -75,26 +80,27 @@ class CardOnReader {
   }
 }
 
-let keys: IssueKeys;
+let keys: CardKeys;
 let sessions: CardSessions<null>;
 let card: CardOnReader;
 
 async function issue(on: CardOnReader, budget = Infinity): Promise<IssuedCard> {
-  const dialog = new IssueDialog({ uid: UID, keys, limitMinor: 100_000n, operationId: ISSUE_ID, timeSeconds: 1_800_000_000, random: (length) => new Uint8Array(length).fill(7) });
   let left = budget;
   const send = async (commands: readonly CardCommand[]): Promise<Bytes[]> => {
     const responses = await on.transmit(commands, left);
     left -= responses.length;
     return responses;
   };
-  let round: IssueRound = dialog.start(parseOpening(await send(openWallet(0))));
-  while ('commands' in round) round = dialog.next(await send(round.commands));
-  return round.issued;
+  const order = { uid: UID, keyStore, limitMinor: 100_000n, operationId: ISSUE_ID, timeSeconds: 1_800_000_000, isRecorded: false, random: (length: number) => new Uint8Array(length).fill(7) };
+  const dialog = new CardDialog(issueCard(order, parseOpening(await send(openWallet(0)))));
+  let round = await dialog.start();
+  while ('turn' in round) round = await dialog.next(await send(round.turn.commands));
+  return round.outcome;
 }
 
 async function authenticate(session: LiveSession<null>, keyNumber: 1 | 3): Promise<void> {
   const challenge = parseOpening(await card.transmit(openWallet(keyNumber)));
-  const command = session.authenticate(challenge, { authenticationKey: keys.cardKeys[keyNumber], transactionMacKey: keys.transactionMacKey });
+  const command = session.authenticate(challenge, { authenticationKey: keys.cardKeys[keyNumber], transactionMacKey: keys.transactionMacKey, keyVersion: keys.version });
   session.takeAuthentication(await card.transmit([command]));
 }
 
@@ -117,7 +123,7 @@ async function load(amountMinor: bigint): Promise<TransferVerdict> {
 }
 
 beforeEach(async () => {
-  keys = await deriveIssueKeys(keyStore, UID);
+  keys = await deriveCardKeys(keyStore, UID);
   sessions = new CardSessions();
   card = new CardOnReader();
 });
@@ -127,14 +133,14 @@ describe('the wallet on the chip', () => {
     expect(await issue(card)).toMatchObject({ keyVersion: 1, transactionCounter: 1 });
     expect(await load(5000n)).toMatchObject({ outcome: 'committed', transactionCounter: 2, balanceAfterMinor: 5000n });
     const { session, reading } = await read();
-    expect(reading).toMatchObject({ balanceMinor: 5000n, transactionCounter: 2, newestRecord: { amountMinor: 5000n } });
+    expect(reading).toMatchObject({ balanceMinor: 5000n, transactionCounter: 2, records: [{ amountMinor: 5000n }] });
     const payment = order('debit', 420n);
     const transfer = session.prepareTransfer(payment);
     expect(transfer.expectedTransactionCounter).toBe(3);
     const verdict = sessions.verifyTransfer(session.id, await card.transmit(transfer.commands));
     expect(verdict).toMatchObject({ outcome: 'committed', transactionCounter: 3, balanceAfterMinor: 4580n });
     const after = (await read()).reading;
-    expect(after).toMatchObject({ balanceMinor: 4580n, transactionCounter: 3, newestRecord: { operationId: payment.operationId, amountMinor: 420n } });
+    expect(after).toMatchObject({ balanceMinor: 4580n, transactionCounter: 3, records: [{ operationId: payment.operationId, amountMinor: 420n }] });
     expect('transactionMac' in verdict && encodeHex(verdict.transactionMac)).toBe(encodeHex(after.transactionMac));
   });
 
@@ -146,7 +152,7 @@ describe('the wallet on the chip', () => {
     const first = direct.prepareTransfer(order('debit', 1n, false));
     expect(sessions.verifyTransfer(direct.id, await card.transmit(first.commands))).toMatchObject({ outcome: 'committed', transactionCounter: 3 });
     const { session, reading } = await read('log');
-    expect(reading.newestRecord.amountMinor).toBe(1n);
+    expect(reading.records[0].amountMinor).toBe(1n);
     const second = session.prepareTransfer(order('debit', 2n, false));
     expect(sessions.verifyTransfer(session.id, await card.transmit(second.commands))).toMatchObject({ outcome: 'committed', transactionCounter: 4 });
     expect((await read()).reading.balanceMinor).toBe(97n);
@@ -180,7 +186,7 @@ describe('the wallet on the chip', () => {
       expect(sessions.verifyTransfer(session.id, answers).outcome).toBe(outcome);
       const after = (await read()).reading;
       expect(after.balanceMinor).toBe(balanceMinor);
-      expect(encodeHex(after.newestRecord.operationId) === encodeHex(payment.operationId)).toBe(outcome === 'committed');
+      expect(encodeHex(after.records[0].operationId) === encodeHex(payment.operationId)).toBe(outcome === 'committed');
     }
   });
 
@@ -196,7 +202,7 @@ describe('the wallet on the chip', () => {
     expect(sessions.verifyTransfer(session.id, answers)).toMatchObject({ outcome: 'unproven', reason: 'no-commit-answer' });
     const { reading } = await read();
     expect(reading).toMatchObject({ balanceMinor, transactionCounter });
-    expect(encodeHex(reading.newestRecord.operationId) === encodeHex(payment.operationId)).toBe(tear === 'after');
+    expect(encodeHex(reading.records[0].operationId) === encodeHex(payment.operationId)).toBe(tear === 'after');
   });
 
   it('refuses to pay what it does not hold, to load over its limit, and to load with the paying key', async () => {

@@ -68,6 +68,7 @@ export class FactoryCard {
       const payload = apdu.length > 5 ? apdu.slice(5, -1) : new Uint8Array();
       if (instruction === 0x71) return this.#challenge(payload[0] ?? 0);
       if (instruction === 0xaf) return this.#authenticate(payload);
+      if (instruction === 0x64 && this.#session === undefined && payload.length === 1) return bytes(this.#key(payload[0] ?? 0).version, 0x91, 0x00);
       return this.#secure(instruction, payload);
     } catch (cause) {
       if (!(cause instanceof Refusal)) throw cause;

@@ -1,30 +1,33 @@
 /**
- * Issuing: a factory card becomes one of ours, one network round a call, and a torn issuing goes on where it stopped.
+ * Issuing: a factory Light or a blank EV2 or EV3 becomes one of ours, one network round a turn, and a torn issuing goes on where it stopped.
  * Under the factory's zero keys the line to the card hides nothing: whoever listens learns the card's keys, so cards are issued at a trusted place.
  */
-import type { CardCommand } from '#protocol/apdu.ts';
-import { concatBytes, equalBytes, type Bytes } from '#protocol/bytes.ts';
+import { concatBytes, encodeHex, equalBytes, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { PendingAuthentication } from './desfire/authentication.ts';
-import { getValue, readRecords, readTransactionMac } from './desfire/commands.ts';
-import { SW } from './desfire/instructions.ts';
-import { CardRefusal } from './desfire/refusal.ts';
+import { prepareBlankCard } from './blank-card.ts';
+import { ask, authenticate, change, type CardTalk, type CardTurns } from './card-dialog.ts';
+import { deriveCardKeys, notOurs, requestFileState, requestKeyState, type CardKeys } from './card-state.ts';
+import { getValue, readNewestRecords, readTransactionMac } from './desfire/commands.ts';
+import { parseOpenKeyVersion, requestOpenKeyVersion } from './desfire/select.ts';
 import { commandsOf, type CardSession } from './desfire/session.ts';
 import { getValueInput, readRecordsInput } from './desfire/transaction-mac.ts';
-import { configureCard, FACTORY_LIMIT_MINOR, requestCardState, verifyConfiguredCard, type CardState, type IssueKeys } from './issue-state.ts';
-import { onlyAnswer, openWallet, parseOpening, WALLET, WALLET_KEYS } from './layout.ts';
+import { configureCard, FACTORY_LIMIT_MINOR, verifyConfiguredCard } from './issue-state.ts';
+import { FACTORY_KEY_VERSION, type CardKeyStore } from './key-store.ts';
+import { openWallet, parseOpening, WALLET, WALLET_KEYS } from './layout.ts';
 import { LOG_RECORD_BYTES, parseLogRecord, type LogRecord } from './log-record.ts';
-import { prepareTransfer, type Transfer } from './transfer.ts';
+import { prepareTransfer } from './transfer.ts';
 
 export interface IssueOrder {
   /** 7 bytes, as the card says outside any session; the card must say the same inside. */
   readonly uid: Bytes;
-  readonly keys: IssueKeys;
+  readonly keyStore: CardKeyStore;
   /** The most that the card may hold; 1 to 2^31 - 2. */
   readonly limitMinor: bigint;
   /** 8 bytes; the same again when a torn issuing is taken up. */
   readonly operationId: Bytes;
   readonly timeSeconds: number;
+  /** It is known as one of ours: then nothing is changed any more, and only its own issuing can be concluded. */
+  readonly isRecorded: boolean;
   readonly random: (length: number) => Bytes;
 }
 
@@ -36,147 +39,90 @@ export interface IssuedCard {
   readonly transactionCounter: number;
 }
 
-export type IssueRound =
-  | {
-      readonly commands: readonly CardCommand[];
-      /** On the round whose commands write the first log record. */
-      readonly transfer?: Transfer;
-    }
-  | { readonly issued: IssuedCard };
+/** `challenge`: the card's 16 bytes for key 0 (the answer to `openWallet(0)`); null for a card that has no application yet. */
+export async function* issueCard(order: IssueOrder, challenge: Bytes | null): CardTalk<IssuedCard> {
+  const { uid, limitMinor, random, isRecorded } = order;
+  if (limitMinor < 1n || limitMinor >= FACTORY_LIMIT_MINOR) throw new RangeError('limit of a card out of range');
+  if (challenge === null && isRecorded) throw new Failure('card/already-issued', { detail: 'a card of ours without its application' });
+  const factory = yield* authenticate(new Uint8Array(16), challenge ?? (yield* prepareBlankCard(order)), random);
+  const configured = factory === undefined ? yield* openConfigured(order) : yield* configure(order, factory);
 
-type Continuation = (responses: readonly Bytes[]) => IssueRound;
-
-/** `start`, then `next` with the answers to each round's commands until `issued`. After any failure every call throws `settlement/session`; start a new dialogue. */
-export class IssueDialog {
-  readonly #order: IssueOrder;
-  #continue: Continuation | undefined;
-  #started = false;
-
-  constructor(order: IssueOrder) {
-    if (order.limitMinor < 1n || order.limitMinor >= FACTORY_LIMIT_MINOR) throw new RangeError('limit of a card out of range');
-    this.#order = order;
-  }
-
-  /** `challenge`: the card's 16 bytes for key 0 (the answer to `openWallet(0)`). */
-  start(challenge: Bytes): IssueRound {
-    if (this.#started) throw new Failure('settlement/session', { detail: 'issuing has started already' });
-    this.#started = true;
-    return this.#authenticateFactory(challenge);
-  }
-
-  next(responses: readonly Bytes[]): IssueRound {
-    const proceed = this.#continue;
-    this.#continue = undefined;
-    if (proceed === undefined) throw new Failure('settlement/session', { detail: 'issuing is over' });
-    return proceed(responses);
-  }
-
-  #ask(commands: readonly CardCommand[], proceed: Continuation): IssueRound {
-    this.#continue = proceed;
-    return { commands };
-  }
-
-  #pending(authenticationKey: Bytes, challenge: Bytes): PendingAuthentication {
-    return new PendingAuthentication({ authenticationKey, challenge, hostRandom: this.#order.random(16) });
-  }
-
-  #authenticateFactory(challenge: Bytes): IssueRound {
-    const pending = this.#pending(new Uint8Array(16), challenge);
-    return this.#ask([pending.command], (responses) => {
-      try {
-        return this.#inspectFactory(pending.verify(onlyAnswer(responses)));
-      } catch (cause) {
-        if (!isAuthenticationRefusal(cause)) throw cause;
-        // Not a factory key: perhaps an issuing of ours that was torn after its last key.
-        return this.#ask(openWallet(WALLET_KEYS.master), (opening) => this.#authenticateMaster(parseOpening(opening)));
-      }
-    });
-  }
-
-  #inspectFactory(session: CardSession): IssueRound {
-    const request = requestCardState(session);
-    return this.#ask(request.commands, (responses) => {
-      const state = this.#checkCard(request.parse(responses));
-      const batch = configureCard(session, state, this.#order.keys, this.#order.limitMinor);
-      return this.#ask([...commandsOf(batch), ...openWallet(WALLET_KEYS.master)], (answers) => {
-        session.openBatch(batch, answers.slice(0, batch.length));
-        session.end();
-        return this.#authenticateMaster(parseOpening(answers.slice(batch.length)));
-      });
-    });
-  }
-
-  #authenticateMaster(challenge: Bytes): IssueRound {
-    const pending = this.#pending(this.#order.keys.cardKeys[WALLET_KEYS.master], challenge);
-    return this.#ask([pending.command], (responses) => {
-      try {
-        return this.#inspectConfigured(pending.verify(onlyAnswer(responses)));
-      } catch (cause) {
-        if (!isAuthenticationRefusal(cause)) throw cause;
-        throw new Failure('card/already-issued', { cause, detail: 'key 0 is neither the factory\'s nor ours' });
-      }
-    });
-  }
-
-  #inspectConfigured(session: CardSession): IssueRound {
-    const request = requestCardState(session);
-    return this.#ask([...request.commands, ...openWallet(WALLET_KEYS.pay)], (responses) => {
-      const state = this.#checkCard(request.parse(responses.slice(0, request.commands.length)));
-      session.end();
-      verifyConfiguredCard(state, this.#order.keys, this.#order.limitMinor);
-      const pending = this.#pending(this.#order.keys.cardKeys[WALLET_KEYS.pay], parseOpening(responses.slice(request.commands.length)));
-      return this.#ask([pending.command], (answers) => this.#readWallet(pending.verify(onlyAnswer(answers)), state.logFile.records > 0));
-    });
-  }
-
-  /** An empty log cannot be read (the error would end the session), so its record is asked for only when there is one. */
-  #readWallet(session: CardSession, hasRecord: boolean): IssueRound {
-    const balance = session.seal(getValue(WALLET.valueFile));
-    const records = hasRecord ? [session.seal(readRecords(WALLET.logFile, 0, 1, LOG_RECORD_BYTES))] : [];
-    const proof = session.seal(readTransactionMac(WALLET.transactionMacFile));
-    return this.#ask(commandsOf([balance, ...records, proof]), (responses) => {
-      const [balanceMinor] = session.openBatch([balance], responses.slice(0, 1));
-      const [record] = session.openBatch(records, responses.slice(1, 1 + records.length));
-      const [{ transactionCounter }] = session.openBatch([proof], responses.slice(1 + records.length));
-      // A value that was put on the card before us would be money out of nothing.
-      if (balanceMinor !== 0n) throw new Failure('card/not-genuine', { detail: 'the card holds a value before its first load' });
-      if (transactionCounter > 0) return this.#concludeEarlier(record, transactionCounter);
-      const transactionMacInput = concatBytes(getValueInput(WALLET.valueFile, balanceMinor), record === undefined ? new Uint8Array() : readRecordsInput(WALLET.logFile, 0, 1, record));
-      return this.#writeFirstRecord(session, transactionMacInput);
-    });
-  }
-
-  /** Under our transaction MAC key something was committed already: our own first record, or the card is in use. */
-  #concludeEarlier(record: Bytes | undefined, transactionCounter: number): IssueRound {
-    const newestRecord = record === undefined ? undefined : parseLogRecord(record);
-    if (newestRecord === undefined || !equalBytes(newestRecord.operationId, this.#order.operationId)) throw new Failure('card/already-issued');
-    return this.#issued(newestRecord, transactionCounter);
-  }
-
-  #writeFirstRecord(session: CardSession, transactionMacInput: Bytes): IssueRound {
-    const { operationId, timeSeconds, uid, keys } = this.#order;
-    const firstRecord: LogRecord = { operationId, amountMinor: 0n, timeSeconds };
-    const order = { ...firstRecord, kind: 'record', readBalanceAfter: false } as const;
-    const transfer = prepareTransfer(session, { uid, transactionMacKey: keys.transactionMacKey }, order, { transactionMacInput, transactionCounter: 0 });
-    const round = this.#ask(transfer.commands, (responses) => {
-      const verdict = transfer.verify(responses);
-      if (verdict.outcome === 'unproven') throw new Failure('card/unresolved', { detail: `first record ${verdict.reason}: ${verdict.detail}` });
-      return this.#issued(firstRecord, verdict.transactionCounter);
-    });
-    return { ...round, transfer };
-  }
-
-  #issued(newestRecord: LogRecord, transactionCounter: number): IssueRound {
-    const { uid, keys, limitMinor } = this.#order;
-    return { issued: { uid, keyVersion: keys.version, limitMinor, newestRecord, transactionCounter } };
-  }
-
-  #checkCard(state: CardState): CardState {
-    if (!equalBytes(state.uid, this.#order.uid)) throw new Failure('card/changed', { detail: 'the card has another UID inside the session' });
-    return state;
-  }
+  const { keys } = configured;
+  const session = yield* authenticate(keys.cardKeys[WALLET_KEYS.master], configured.challenge, random);
+  if (session === undefined) throw new Failure('card/already-issued', { detail: 'key 0 is neither the factory\'s nor ours' });
+  const keyRequest = requestKeyState(session, uid);
+  const keyState = keyRequest.parse(yield ask(keyRequest.commands));
+  const fileRequest = requestFileState(session, keyState.fileIds);
+  const answers = yield ask([...fileRequest.commands, ...openWallet(WALLET_KEYS.pay)]);
+  const fileState = fileRequest.parse(answers.slice(0, fileRequest.commands.length));
+  session.end();
+  const { logFile } = verifyConfiguredCard(keyState, fileState, keys, limitMinor);
+  const wallet = yield* authenticate(keys.cardKeys[WALLET_KEYS.pay], parseOpening(answers.slice(fileRequest.commands.length)), random);
+  if (wallet === undefined) throw new Failure('card/not-genuine', { detail: 'key 1 is not ours' });
+  return yield* writeFirstRecord(order, wallet, keys, logFile.records > 0);
 }
 
-function isAuthenticationRefusal(cause: unknown): boolean {
-  return cause instanceof CardRefusal && cause.statusWord === SW.AuthenticationError;
+/** What a card is opened with once all its keys are ours. */
+interface Configured {
+  readonly keys: CardKeys;
+  /** Under key 0. */
+  readonly challenge: Bytes;
+}
+
+/** Key 0 is the factory's: files, rights and keys, key 0 last; what a torn issuing has done already is repeated without harm, or left out. */
+async function* configure({ uid, keyStore, limitMinor, isRecorded }: IssueOrder, session: CardSession): CardTalk<Configured> {
+  if (isRecorded) throw new Failure('card/already-issued', { detail: 'a card of ours with the factory\'s key' });
+  const keyRequest = requestKeyState(session, uid);
+  const keyState = keyRequest.parse(yield ask(keyRequest.commands));
+  const fileRequest = requestFileState(session, keyState.fileIds);
+  // A blank card has no file to ask for.
+  const fileState = fileRequest.parse(fileRequest.commands.length === 0 ? [] : yield ask(fileRequest.commands));
+  const keys = await deriveCardKeys(keyStore, uid);
+  const batch = (await configureCard({ keyState, fileState, keys, uid, keyStore, limitMinor })).map((command) => session.seal(command));
+  const answers = yield change([...commandsOf(batch), ...openWallet(WALLET_KEYS.master)]);
+  session.openBatch(batch, answers.slice(0, batch.length));
+  session.end();
+  return { keys, challenge: parseOpening(answers.slice(batch.length)) };
+}
+
+/** Key 0 is not the factory's: perhaps an issuing of ours that was torn after its last key, and the store has newer ones by now. */
+async function* openConfigured({ uid, keyStore }: IssueOrder): CardTalk<Configured> {
+  const [selection, authentication] = openWallet(WALLET_KEYS.master);
+  if (selection === undefined || authentication === undefined) throw new Failure('internal/bug', { detail: 'a wallet is opened with two commands' });
+  const [selected, answeredVersion, ...challenged] = yield ask([selection, requestOpenKeyVersion(WALLET_KEYS.master), authentication]);
+  if (selected === undefined || answeredVersion === undefined) throw new Failure('card/removed', { detail: 'no key version' });
+  const version = parseOpenKeyVersion(answeredVersion);
+  if (version === FACTORY_KEY_VERSION) throw new Failure('card/already-issued', { detail: 'key 0 is neither the factory\'s nor ours' });
+  const keys = await deriveCardKeys(keyStore, uid, version).catch((cause: unknown) => {
+    throw notOurs(cause, `key 0 has version ${version}`);
+  });
+  return { keys, challenge: parseOpening([selected, ...challenged]) };
+}
+
+/** An empty log cannot be read (the error would end the session), so its record is asked for only when there is one. */
+function* writeFirstRecord(order: IssueOrder, session: CardSession, keys: CardKeys, hasRecord: boolean): CardTurns<IssuedCard> {
+  const { uid, limitMinor, operationId, timeSeconds } = order;
+  const balance = session.seal(getValue(WALLET.valueFile));
+  const records = hasRecord ? [session.seal(readNewestRecords(WALLET.logFile, 1, LOG_RECORD_BYTES))] : [];
+  const proof = session.seal(readTransactionMac(WALLET.transactionMacFile));
+  const responses = yield ask(commandsOf([balance, ...records, proof]));
+  const [balanceMinor] = session.openBatch([balance], responses.slice(0, 1));
+  const record = session.openBatch(records, responses.slice(1, 1 + records.length))[0]?.[0];
+  const [{ transactionCounter }] = session.openBatch([proof], responses.slice(1 + records.length));
+  const issued = { uid, keyVersion: keys.version, limitMinor };
+  if (transactionCounter > 0 || order.isRecorded) {
+    // Something was committed under our transaction MAC key already: our own first record, or the card is in use.
+    const newestRecord = record === undefined ? undefined : parseLogRecord(record);
+    if (newestRecord === undefined || !equalBytes(newestRecord.operationId, operationId)) throw new Failure('card/already-issued', { detail: `the card has been used${record === undefined ? '' : `: ${encodeHex(record)}`}` });
+    return { ...issued, newestRecord, transactionCounter };
+  }
+  // A value that was put on the card before us would be money out of nothing.
+  if (balanceMinor !== 0n) throw new Failure('card/not-genuine', { detail: 'the card holds a value before its first load' });
+  const transactionMacInput = concatBytes(getValueInput(WALLET.valueFile, balanceMinor), record === undefined ? new Uint8Array() : readRecordsInput(WALLET.logFile, 0, 1, record));
+  const newestRecord: LogRecord = { operationId, amountMinor: 0n, timeSeconds };
+  const card = { uid, transactionMacKey: keys.transactionMacKey, keyVersion: keys.version };
+  const transfer = prepareTransfer(session, card, { ...newestRecord, kind: 'record', readBalanceAfter: false }, { transactionMacInput, transactionCounter: 0 });
+  const verdict = transfer.verify(yield change(transfer.commands));
+  if (verdict.outcome === 'unproven') throw new Failure('card/unresolved', { detail: `first record ${verdict.reason}: ${verdict.detail}` });
+  return { ...issued, newestRecord, transactionCounter: verdict.transactionCounter };
 }

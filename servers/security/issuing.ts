@@ -5,8 +5,8 @@ import { Failure } from '#protocol/failure.ts';
 import { encodeCommands, parseResponses } from '#protocol/messages/fields.ts';
 import type { SecurityService } from '../shared/apis/security.ts';
 import { verifyOperatorOrder } from '../shared/operator-order.ts';
-import { deriveIssueKeys } from './issue-state.ts';
-import { IssueDialog, type IssueRound } from './issue.ts';
+import { CardDialog, type DialogRound } from './card-dialog.ts';
+import { issueCard, type IssuedCard } from './issue.ts';
 import type { SecurityParts } from './parts.ts';
 
 /** Issuing is done by hand at a trusted place: few at a time, within minutes. */
@@ -14,7 +14,7 @@ const MAX_DIALOGS = 100;
 const MAX_DIALOG_AGE_MS = 10 * 60_000;
 
 interface HeldDialog {
-  readonly dialog: IssueDialog;
+  readonly dialog: CardDialog<IssuedCard>;
   readonly cardId: string;
   readonly startedAt: number;
 }
@@ -32,40 +32,40 @@ export function createIssuing(parts: SecurityParts): Pick<SecurityService, 'open
 
   return {
     openIssue: async ({ order, operationId, timeSeconds }) => {
-      const { body, digest } = await verifyOperatorOrder('issue', order, parts);
+      const { body, digest } = await verifyOperatorOrder(['issue'], order, parts);
       forgetOld();
       if (dialogs.size >= MAX_DIALOGS) throw new Failure('settlement/busy', { detail: 'too many cards being issued' });
       if (!(await store.useOrder(digest, Math.floor(now())))) throw new Failure('operator/order-used');
-      const uid = parseHex(body.cardId);
-      const keys = await deriveIssueKeys(keyStore, uid);
-      const dialog = new IssueDialog({ uid, keys, limitMinor: body.limitMinor, operationId: parseHex(operationId), timeSeconds, random });
-      const round = dialog.start(parseHex(body.cardChallenge));
+      const { cardId, cardChallenge, limitMinor } = body;
+      const isRecorded = (await store.findCard(cardId)) !== undefined;
+      const talk = issueCard(
+        { uid: parseHex(cardId), keyStore, limitMinor, operationId: parseHex(operationId), timeSeconds, isRecorded, random },
+        cardChallenge === null ? null : parseHex(cardChallenge),
+      );
+      const dialog = new CardDialog(talk);
+      const round = await dialog.start();
       const sessionId = randomUUID();
-      dialogs.set(sessionId, { dialog, cardId: body.cardId, startedAt: now() });
-      return { sessionId, cardId: body.cardId, commands: commandsOf(round) };
+      dialogs.set(sessionId, { dialog, cardId, startedAt: now() });
+      return { sessionId, cardId, commands: commandsOf(round) };
     },
 
     continueIssue: async ({ sessionId, responses }) => {
       forgetOld();
       const held = dialogs.get(sessionId);
       if (held === undefined) throw new Failure('settlement/session', { detail: 'no such issuing' });
-      const round = await continued(held, parseResponses(responses)).catch((thrown: unknown) => {
+      const round = await held.dialog.next(parseResponses(responses)).catch((thrown: unknown) => {
         dialogs.delete(sessionId);
         throw thrown;
       });
-      if (!('issued' in round)) return { commands: encodeCommands(round.commands) };
+      if ('turn' in round) return { commands: encodeCommands(round.turn.commands) };
       dialogs.delete(sessionId);
-      await store.recordIssued({ cardId: held.cardId, keyVersion: round.issued.keyVersion, issuedAt: Math.floor(now()) });
+      await store.recordIssued({ cardId: held.cardId, keyVersion: round.outcome.keyVersion, issuedAt: Math.floor(now()) });
       return { commands: null };
     },
   };
 }
 
-async function continued({ dialog }: HeldDialog, responses: ReturnType<typeof parseResponses>): Promise<IssueRound> {
-  return Promise.resolve(dialog.next(responses));
-}
-
-function commandsOf(round: IssueRound) {
-  if ('issued' in round) throw new Failure('internal/bug', { detail: 'issued without a command' });
-  return encodeCommands(round.commands);
+function commandsOf(round: DialogRound<IssuedCard>) {
+  if (!('turn' in round)) throw new Failure('internal/bug', { detail: 'issued without a command' });
+  return encodeCommands(round.turn.commands);
 }

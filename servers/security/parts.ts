@@ -4,6 +4,7 @@ import type { CertificateVerifier } from '#protocol/certificates.ts';
 import type { SignatureTally } from '#protocol/signed.ts';
 import type { Journal } from '#protocol/step.ts';
 import type { InformationService } from '../shared/apis/information.ts';
+import type { CardDialog } from './card-dialog.ts';
 import type { CardKeyStore } from './key-store.ts';
 import type { CardSessions } from './sessions.ts';
 import type { SecurityStore } from './store.ts';
@@ -12,14 +13,23 @@ import type { SecurityStore } from './store.ts';
 export type SessionContext =
   | { readonly kind: 'payment'; readonly paymentId: string; readonly amountMinor: bigint }
   | { readonly kind: 'reading' }
-  | { readonly kind: 'load'; readonly amountMinor: bigint; readonly orderDigest: string };
+  | { readonly kind: 'load'; readonly amountMinor: bigint; readonly orderDigest: string }
+  /** Outcome: the card's challenge under key 1. */
+  | { readonly kind: 'rekey'; readonly dialog: CardDialog<Bytes> };
+
+/** What operators may load, whoever else is taken over: in one order, and in a day. Minor units of any currency. */
+export interface LoadLimits {
+  readonly orderMinor: bigint;
+  readonly dayMinor: bigint;
+}
 
 export interface SecurityParts {
   readonly store: SecurityStore;
   readonly keyStore: CardKeyStore;
   readonly sessions: CardSessions<SessionContext>;
-  readonly information: Pick<InformationService, 'findShopByKey' | 'findCustomerByKey' | 'findCard'>;
+  readonly information: Pick<InformationService, 'findShopByKey' | 'findCustomerByKey' | 'findCard' | 'checkActivationCode'>;
   readonly verifier: CertificateVerifier;
+  readonly loadLimits: LoadLimits;
   readonly journal: Journal;
   readonly tally: SignatureTally;
   /** Epoch milliseconds with fraction. */

@@ -4,11 +4,13 @@ import { Failure } from '#protocol/failure.ts';
 import { encodeCommands, parseResponses } from '#protocol/messages/fields.ts';
 import { createStep } from '#protocol/step.ts';
 import type { SecurityService } from '../shared/apis/security.ts';
-import { verifyPaymentRequest, verifyReadingRequest } from '../shared/payment-request.ts';
+import { verifyLinkRequest, verifyPaymentRequest, verifyReadingRequest } from '../shared/payment-request.ts';
 import { createIssuing } from './issuing.ts';
 import { createLoading } from './loading.ts';
 import type { SecurityParts, SessionContext } from './parts.ts';
+import { createRekeying } from './rekeying.ts';
 import type { LiveSession } from './sessions.ts';
+import { isTransactionMac } from './transfer.ts';
 import { openSession, preparedOf, readingOf, takeAuthentication, verdictOf } from './wire.ts';
 
 export function createSecurityService(parts: SecurityParts): SecurityService {
@@ -19,22 +21,27 @@ export function createSecurityService(parts: SecurityParts): SecurityService {
     context.kind === 'payment' ? step(id, act, context.paymentId) : act();
 
   return {
-    openPayment: ({ paymentId, request }) =>
+    openPayment: ({ paymentId, request, cardChallenge, keysMayWait }) =>
       step('ST11', async () => {
-        const verified = await verifyPaymentRequest(request, parts);
-        return openSession(parts, verified.card.cardId, verified.request.body.cardChallenge, { kind: 'payment', paymentId, amountMinor: verified.bill.body.amountMinor });
+        const { request: verified, bill } = await verifyPaymentRequest(request, parts);
+        return openSession(parts, verified.body, { cardChallenge, keysMayWait }, { kind: 'payment', paymentId, amountMinor: bill.body.amountMinor });
       }, paymentId),
 
-    openReading: async ({ request }) => {
+    openReading: async ({ request, cardChallenge, keysMayWait }) => {
       const verified = await verifyReadingRequest(request, parts);
-      return openSession(parts, verified.card.cardId, verified.request.body.cardChallenge, { kind: 'reading' });
+      return openSession(parts, verified.request.body, { cardChallenge, keysMayWait }, { kind: 'reading' });
     },
 
-    requestBalance: async ({ sessionId, responses, balance }) => {
+    openLink: async ({ request, cardChallenge, keysMayWait }) => {
+      const verified = await verifyLinkRequest(request, parts);
+      return openSession(parts, verified.request.body, { cardChallenge, keysMayWait }, { kind: 'reading' });
+    },
+
+    requestBalance: async ({ sessionId, responses, reading }) => {
       const session = sessions.get(sessionId);
       return stepOfPayment('ST12', session, () => {
         takeAuthentication(session, responses);
-        return { commands: encodeCommands(session.requestReading(balance ? 'balance' : 'log')) };
+        return { commands: encodeCommands(session.requestReading(reading)) };
       });
     },
 
@@ -54,6 +61,12 @@ export function createSecurityService(parts: SecurityParts): SecurityService {
 
     verifyNotice: async ({ sessionId, responses }) => Promise.resolve(verdictOf(sessions.verifyTransfer(sessionId, parseResponses(responses)))),
 
+    checkTransaction: async ({ cardId, keyVersion, transactionCounter, transactionMac, transactionMacInput }) => {
+      const uid = parseHex(cardId);
+      const transactionMacKey = await parts.keyStore.deriveCardKey(uid, 'transaction-mac', keyVersion);
+      return isTransactionMac({ uid, transactionMacKey }, parseHex(transactionMacInput), { transactionCounter, transactionMac: parseHex(transactionMac) });
+    },
+
     closeSession: ({ sessionId }) => {
       sessions.forget(sessionId);
       return Promise.resolve(null);
@@ -61,6 +74,7 @@ export function createSecurityService(parts: SecurityParts): SecurityService {
 
     ...createIssuing(parts),
     ...createLoading(parts),
+    ...createRekeying(parts),
   };
 }
 

@@ -8,7 +8,7 @@ import { CardSessions, type LiveSession } from './sessions.ts';
 import type { TransferOrder } from './transfer.ts';
 
 const order: TransferOrder = { kind: 'debit', operationId: parseHex('1112131415161718'), amountMinor: 10n, timeSeconds: 1_800_000_000, readBalanceAfter: true };
-const keys = { authenticationKey: new Uint8Array(16), transactionMacKey: new Uint8Array(16) };
+const keys = { authenticationKey: new Uint8Array(16), transactionMacKey: new Uint8Array(16), keyVersion: 1 };
 const code = (act: () => unknown): string => {
   try {
     act();

@@ -6,7 +6,7 @@ import { Failure } from '#protocol/failure.ts';
 import { PendingAuthentication } from './desfire/authentication.ts';
 import { onlyAnswer } from './layout.ts';
 import { unproven, type Transfer, type TransferOrder, type TransferVerdict, type WalletCard } from './transfer.ts';
-import { WalletSession, type Reading } from './wallet.ts';
+import { WalletSession, type Reading, type ReadingKind } from './wallet.ts';
 
 export interface CardSessionsOptions {
   /** Milliseconds; only differences count. */
@@ -24,8 +24,9 @@ export interface CardSessionsOptions {
 export interface AuthenticationKeys {
   /** K_C of the key number that the card was asked for. */
   readonly authenticationKey: Bytes;
-  /** AppTMKey. */
+  /** AppTMKey, and the version of both. */
   readonly transactionMacKey: Bytes;
+  readonly keyVersion: number;
 }
 
 type Stage =
@@ -41,6 +42,7 @@ export class LiveSession<Context> {
   readonly context: Context;
   readonly #registry: Registry;
   #stage: Stage = { at: 'begun' };
+  #isExclusive = false;
   /** TMC of the newest reading, kept over a second authentication in the same session. */
   #transactionCounter: number | undefined;
 
@@ -65,10 +67,10 @@ export class LiveSession<Context> {
   authenticate(challenge: Bytes, keys: AuthenticationKeys): CardCommand {
     this.assertLive();
     return this.#orEnd(() => {
-      const { authenticationKey, transactionMacKey } = keys;
+      const { authenticationKey, transactionMacKey, keyVersion } = keys;
       const pending = new PendingAuthentication({ authenticationKey, challenge, hostRandom: this.#registry.random(16) });
       this.#dropWallet();
-      this.#stage = { at: 'authenticating', pending, card: { uid: this.uid, transactionMacKey } };
+      this.#stage = { at: 'authenticating', pending, card: { uid: this.uid, transactionMacKey, keyVersion } };
       return pending.command;
     });
   }
@@ -85,7 +87,7 @@ export class LiveSession<Context> {
   }
 
   /** BRC. */
-  requestReading(kind: 'balance' | 'log'): readonly CardCommand[] {
+  requestReading(kind: ReadingKind): readonly CardCommand[] {
     return this.#inWallet((wallet) => wallet.requestReading(kind));
   }
 
@@ -105,6 +107,21 @@ export class LiveSession<Context> {
       this.#registry.spend(this.id, transfer);
       return transfer;
     });
+  }
+
+  /** While `act` is under way no other session of this card can begin. Throws `settlement/session` unless this is the card's session. */
+  async exclusively<T>(act: () => Promise<T>): Promise<T> {
+    this.assertLive();
+    this.#isExclusive = true;
+    try {
+      return await act();
+    } finally {
+      this.#isExclusive = false;
+    }
+  }
+
+  get isExclusive(): boolean {
+    return this.#isExclusive;
   }
 
   /** For the registry: forgets every key. */
@@ -177,11 +194,12 @@ export class CardSessions<Context> {
 
   /**
    * Starts a session and at once ends the card's earlier one (payment-rules 4): its readings are void, its transfer, if made, can still be proved.
-   * Throws `settlement/busy` when too many dialogues are under way.
+   * Throws `settlement/busy` when too many dialogues are under way, or the card's earlier session cannot be ended at this moment.
    */
   begin(uid: Bytes, context: Context): LiveSession<Context> {
     this.#dropExpired();
     const earlier = this.#liveByCard.get(encodeHex(uid));
+    if (earlier !== undefined && this.#live.get(earlier)?.session.isExclusive === true) throw new Failure('settlement/busy', { detail: 'the card is being changed' });
     if (earlier !== undefined) this.#end(earlier);
     if (this.#live.size >= this.#limits.maxLive) throw new Failure('settlement/busy', { detail: 'too many sessions with cards' });
     const session = new LiveSession(this.#newSessionId(), uid, context, this.#registry);

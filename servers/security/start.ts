@@ -24,7 +24,7 @@ export interface StartedSecurity {
 
 export async function startSecurityService(config: Config, information: InformationService): Promise<StartedSecurity> {
   const log = createLog({ name: 'security' });
-  const keyStore = await openKeyStore(config.keyStore, process.env, (problem) => log.error({ err: problem }, 'the key store has changed and cannot be read again'));
+  const keyStore = await openKeyStore(config.keyStore, process.env, (problem) => log.error({ err: problem }, 'a part of the key store cannot be used'));
   const database = await openDatabase({ url: config.databaseUrl, migrations: securityMigrations, log });
   const random = (length: number) => new Uint8Array(randomBytes(length));
   const parts: SecurityParts = {
@@ -32,6 +32,7 @@ export async function startSecurityService(config: Config, information: Informat
     keyStore,
     sessions: new CardSessions<SessionContext>({ random }),
     information,
+    loadLimits: config.loadLimits,
     verifier: (await readTrust(config.trust)).verifier,
     journal: createJournal(),
     tally: createTally('security'),

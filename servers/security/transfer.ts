@@ -13,8 +13,9 @@ import { encodeLogRecord, type LogRecord } from './log-record.ts';
 /** Whose card it is: what its transaction MACs are computed from. */
 export interface WalletCard {
   readonly uid: Bytes;
-  /** AppTMKey of this card. */
+  /** AppTMKey of this card, and its version. */
   readonly transactionMacKey: Bytes;
+  readonly keyVersion: number;
 }
 
 /** `record` only writes the log, as issuing does. */
@@ -55,6 +56,8 @@ export interface Transfer {
   /** SPC: WriteRecord, then Debit or Credit, CommitTransaction, and GetValue if asked for. */
   readonly commands: readonly CardCommand[];
   readonly order: TransferOrder;
+  /** Of the AppTMKey that will prove it. */
+  readonly keyVersion: number;
   /** Whole TMI of the transaction, upper-case hex, reads of this session included. */
   readonly expectedTransactionMacInput: string;
   /** TMC after the commit, when the TMC before is known. */
@@ -79,6 +82,7 @@ export function prepareTransfer(session: CardSession, card: WalletCard, order: T
   return {
     commands: commandsOf([...opening, commit, ...(balanceAfter === undefined ? [] : [balanceAfter])]),
     order,
+    keyVersion: card.keyVersion,
     expectedTransactionMacInput: encodeHex(transactionMacInput),
     ...(expectedCounter === undefined ? {} : { expectedTransactionCounter: expectedCounter }),
     verify(responses) {
@@ -135,7 +139,7 @@ export function unproven(reason: UnprovenReason, detail: string): TransferVerdic
 }
 
 /** True if `transactionMac` is this card's MAC over exactly this transaction at this count: evidence that needs no session. */
-export function isTransactionMac(card: WalletCard, transactionMacInput: Bytes, proof: TransactionProof): boolean {
+export function isTransactionMac(card: Omit<WalletCard, 'keyVersion'>, transactionMacInput: Bytes, proof: TransactionProof): boolean {
   const expected = computeTransactionMac({ ...card, transactionCounter: proof.transactionCounter, transactionMacInput });
   return proof.transactionMac.length === expected.length && timingSafeEqual(expected, proof.transactionMac);
 }

@@ -1,4 +1,4 @@
-/** Issuing, loading, paying and being torn, on the fixture card. */
+/** Loading, paying and being torn, on the fixture card. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
@@ -6,21 +6,11 @@ import { Failure } from '#protocol/failure.ts';
 import { PendingAuthentication } from './desfire/authentication.ts';
 import { CardSession } from './desfire/session.ts';
 import { FactoryCard } from './factory-card.fixture.ts';
-import { IssueDialog, type IssuedCard, type IssueRound } from './issue.ts';
-import type { IssueKeys } from './issue-state.ts';
+import { issue, ISSUE_ID, keyOf, keys, PAY_ID, random, UID, walletCard } from './issued-card.fixture.ts';
 import { onlyAnswer, openWallet, parseOpening } from './layout.ts';
 import { encodeLogRecord, parseLogRecord } from './log-record.ts';
 import { isTransactionMac, prepareTransfer, type TransferOrder } from './transfer.ts';
 import { WalletSession } from './wallet.ts';
-
-const UID = parseHex('04DE5F1EACC040');
-const keyOf = (fill: number): Bytes => new Uint8Array(16).fill(fill);
-const keys: IssueKeys = { version: 1, cardKeys: { 0: keyOf(0xa0), 1: keyOf(0xa1), 2: keyOf(0xa2), 3: keyOf(0xa3), 4: keyOf(0xa4) }, transactionMacKey: keyOf(0xaf) };
-const walletCard = { uid: UID, transactionMacKey: keys.transactionMacKey };
-const ISSUE_ID = parseHex('0102030405060708');
-const PAY_ID = parseHex('1112131415161718');
-let fill = 0x40;
-const random = (length: number): Bytes => new Uint8Array(length).fill(fill++ & 0xff);
 
 const code = (act: () => unknown): string => {
   try {
@@ -30,20 +20,6 @@ const code = (act: () => unknown): string => {
   }
   return 'nothing thrown';
 };
-
-/** Runs issuing with at most `budget` commands reaching the card. */
-function issue(card: FactoryCard, { budget = Infinity, uid = UID, operationId = ISSUE_ID, limitMinor = 100_000n } = {}): IssuedCard {
-  const dialog = new IssueDialog({ uid, keys, limitMinor, operationId, timeSeconds: 1_800_000_000, random });
-  const send = (commands: Parameters<FactoryCard['transmit']>[0]): Bytes[] => {
-    const responses = card.transmit(commands, budget);
-    budget -= responses.length;
-    if (budget <= 0) card.remove();
-    return responses;
-  };
-  let round: IssueRound = dialog.start(parseOpening(send(openWallet(0))));
-  while ('commands' in round) round = dialog.next(send(round.commands));
-  return round.issued;
-}
 
 function open(card: FactoryCard, keyNumber: 1 | 3 = 1, transactionCounter?: number): WalletSession {
   const pending = new PendingAuthentication({ authenticationKey: keys.cardKeys[keyNumber], challenge: parseOpening(card.transmit(openWallet(keyNumber))), hostRandom: random(16) });
@@ -66,83 +42,15 @@ function load(card: FactoryCard, amountMinor: bigint) {
 let card: FactoryCard;
 beforeEach(() => (card = new FactoryCard(UID)));
 
-describe('issuing', () => {
-  it('leaves all keys changed, rights and limits set, a first record and no value', () => {
-    expect(issue(card)).toMatchObject({ keyVersion: 1, transactionCounter: 1, limitMinor: 100_000n });
-    expect(card.keys.map(({ key, version }) => [encodeHex(key), version])).toEqual([0xa0, 0xa1, 0xa2, 0xa3, 0xa4].map((byte) => [encodeHex(keyOf(byte)), 1]));
-    expect(card.limits).toEqual({ lower: 0, upper: 100_000, option: 0 });
-    expect([card.rights[1], card.rights[3]]).toEqual([parseHex('3011'), parseHex('301F')]);
-    expect(card.records.map(parseLogRecord)).toEqual([{ operationId: ISSUE_ID, amountMinor: 0n, timeSeconds: 1_800_000_000 }]);
-    expect(read(card).reading).toMatchObject({ balanceMinor: 0n, transactionCounter: 1 });
-  });
-
-  it('can be torn after any command and taken up again', () => {
-    let tears = 0;
-    for (let budget = 1; ; budget++) {
-      const torn = new FactoryCard(UID);
-      try {
-        issue(torn, { budget });
-        break;
-      } catch (cause) {
-        expect(cause).toBeInstanceOf(Failure);
-        tears++;
-      }
-      expect(issue(torn)).toMatchObject({ transactionCounter: 1 });
-      expect(torn.records).toHaveLength(1);
-      expect(torn.seen.filter((instruction) => instruction === 0x5c)).toHaveLength(1);
-    }
-    expect(tears).toBeGreaterThan(30);
-  });
-
-  it('is concluded by a reading when only its last answer was lost', () => {
-    issue(card);
-    expect(issue(card)).toMatchObject({ transactionCounter: 1 });
-    expect(card.records).toHaveLength(1);
-    expect(code(() => issue(card, { operationId: PAY_ID }))).toBe('card/already-issued');
-  });
-
-  it.each([
-    ['another institution\'s card', () => (card.keys[0] = { key: keyOf(0x77), version: 1 }), 'card/already-issued'],
-    ['a key version that is neither the factory\'s nor ours', () => (card.keys[2] = { key: keyOf(0x77), version: 9 }), 'card/already-issued'],
-    ['a planted key under our version', () => (card.keys[3] = { key: keyOf(0x77), version: 1 }), 'card/refused'],
-    ['a planted value', () => { card.configured = true; card.limits.upper = 100_000; card.limits.option = 0; card.value = 100_000; }, 'card/not-genuine'],
-    ['a planted lower limit', () => { card.configured = true; card.limits = { lower: -1 >>> 0, upper: 100_000, option: 0 }; }, 'card/unsupported'],
-    ['a value file that was set up otherwise', () => { card.configured = true; card.limits.upper = 5; }, 'card/refused'],
-  ])('refuses %s', (_name, plant, expected) => {
-    plant();
-    expect(code(() => issue(card))).toBe(expected);
-  });
-
-  it('overwrites records that were on the card before', () => {
-    card.records.push(new Uint8Array(16));
-    expect(issue(card)).toMatchObject({ transactionCounter: 1 });
-    expect(read(card).reading.newestRecord.operationId).toEqual(ISSUE_ID);
-  });
-
-  it('stops before changing anything when the card has another UID inside', () => {
-    expect(code(() => issue(card, { uid: parseHex('04DE5F1EACC041') }))).toBe('card/changed');
-    expect(card.keys.every(({ version }) => version === 0)).toBe(true);
-  });
-
-  it('is over after a failure', () => {
-    const dialog = new IssueDialog({ uid: UID, keys, limitMinor: 1n, operationId: ISSUE_ID, timeSeconds: 0, random });
-    dialog.start(parseOpening(card.transmit(openWallet(0))));
-    expect(code(() => dialog.next([]))).toBe('card/removed');
-    expect(code(() => dialog.next([]))).toBe('settlement/session');
-    expect(code(() => dialog.start(new Uint8Array(16)))).toBe('settlement/session');
-    expect(() => new IssueDialog({ uid: UID, keys, limitMinor: 0x7fffffffn, operationId: ISSUE_ID, timeSeconds: 0, random })).toThrow(RangeError);
-  });
-});
-
 describe('reading and transfer', () => {
-  beforeEach(() => {
-    issue(card);
+  beforeEach(async () => {
+    await issue(card);
     expect(load(card, 5000n)).toMatchObject({ outcome: 'committed', transactionCounter: 2, balanceAfterMinor: 5000n });
   });
 
   it('pays with a reading: counter and whole TMI known ahead', () => {
     const { session, reading } = read(card);
-    expect(reading).toMatchObject({ balanceMinor: 5000n, transactionCounter: 2, newestRecord: { operationId: PAY_ID, amountMinor: 5000n } });
+    expect(reading).toMatchObject({ balanceMinor: 5000n, transactionCounter: 2, records: [{ operationId: PAY_ID, amountMinor: 5000n }], keyVersion: 1 });
     const transfer = session.prepareTransfer(order('debit', 420n));
     expect(transfer.expectedTransactionCounter).toBe(3);
     expect(transfer.commands).toHaveLength(4);
@@ -217,7 +125,7 @@ describe('reading and transfer', () => {
   });
 
   it('is not proved by a transaction MAC over something else, nor at another count', () => {
-    const wrongKey = { uid: UID, transactionMacKey: keyOf(1) };
+    const wrongKey = { uid: UID, transactionMacKey: keyOf(1), keyVersion: 1 };
     const session = (): CardSession => {
       const pending = new PendingAuthentication({ authenticationKey: keys.cardKeys[1], challenge: parseOpening(card.transmit(openWallet(1))), hostRandom: random(16) });
       return pending.verify(onlyAnswer(card.transmit([pending.command])));

@@ -2,7 +2,7 @@
 import type { CardCommand } from '#protocol/apdu.ts';
 import { concatBytes, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { getValue, readRecords, readTransactionMac, type TransactionProof } from './desfire/commands.ts';
+import { getValue, readNewestRecords, readTransactionMac, type TransactionProof } from './desfire/commands.ts';
 import { SW } from './desfire/instructions.ts';
 import { CardRefusal } from './desfire/refusal.ts';
 import { commandsOf, type CardSession, type SealedCommand } from './desfire/session.ts';
@@ -15,12 +15,20 @@ import { prepareTransfer, type Transfer, type TransferOrder, type WalletCard } f
 export interface Reading extends TransactionProof {
   /** Absent in a log-only reading. */
   readonly balanceMinor?: bigint;
-  readonly newestRecord: LogRecord;
+  /** Newest first; the newest only, unless the history was asked for. */
+  readonly records: readonly [LogRecord, ...LogRecord[]];
+  /** Of the AppTMKey that TMC and TMV belong to. */
+  readonly keyVersion: number;
 }
+
+/** Which part of the card is read. */
+export type ReadingKind = 'log' | 'balance' | 'history';
+/** RecCount 0 stands for all records. */
+const ALL_RECORDS = 0;
 
 interface PendingReading {
   readonly balance: SealedCommand<bigint> | undefined;
-  readonly record: SealedCommand<Bytes>;
+  readonly records: SealedCommand<readonly Bytes[]>;
   readonly proof: SealedCommand<TransactionProof>;
 }
 
@@ -60,29 +68,32 @@ export class WalletSession {
   }
 
   /** BRC. `log` leaves the balance unread: no GetValue at all. */
-  requestReading(kind: 'balance' | 'log'): readonly CardCommand[] {
+  requestReading(kind: ReadingKind): readonly CardCommand[] {
     this.#expect('authenticated');
     const pending: PendingReading = {
-      balance: kind === 'balance' ? this.#session.seal(getValue(WALLET.valueFile)) : undefined,
-      record: this.#session.seal(readRecords(WALLET.logFile, 0, 1, LOG_RECORD_BYTES)),
+      balance: kind === 'log' ? undefined : this.#session.seal(getValue(WALLET.valueFile)),
+      records: this.#session.seal(readNewestRecords(WALLET.logFile, kind === 'history' ? ALL_RECORDS : 1, LOG_RECORD_BYTES)),
       proof: this.#session.seal(readTransactionMac(WALLET.transactionMacFile)),
     };
     this.#stage = { at: 'reading', pending };
-    return commandsOf([...(pending.balance === undefined ? [] : [pending.balance]), pending.record, pending.proof]);
+    return commandsOf([...(pending.balance === undefined ? [] : [pending.balance]), pending.records, pending.proof]);
   }
 
   /** BI. Throws `card/not-issued` (empty log), and as `CardSession.openBatch` does; the session is then over. */
   parseReading(responses: readonly Bytes[]): Reading {
     const { pending } = this.#expect('reading');
-    const { balanceMinor, record, proof } = this.#openReading(pending, responses);
-    // The file of the transaction MAC itself is never part of the TMI.
+    const { balanceMinor, records, proof } = this.#openReading(pending, responses);
+    const [newest, ...older] = records;
+    if (newest === undefined) throw new Failure('internal/bug', { detail: 'a reading without a record' });
+    // The file of the transaction MAC itself is never part of the TMI; the records stand in it as the card answered them, oldest first.
     const transactionMacInput = concatBytes(
       balanceMinor === undefined ? new Uint8Array() : getValueInput(WALLET.valueFile, balanceMinor),
-      readRecordsInput(WALLET.logFile, 0, 1, record),
+      readRecordsInput(WALLET.logFile, 0, records.length, concatBytes(...records.toReversed())),
     );
     this.#transactionCounter = proof.transactionCounter;
     this.#stage = { at: 'read', transactionMacInput };
-    return { newestRecord: parseLogRecord(record), ...proof, ...(balanceMinor === undefined ? {} : { balanceMinor }) };
+    const { keyVersion } = this.#card;
+    return { records: [parseLogRecord(newest), ...older.map(parseLogRecord)], ...proof, keyVersion, ...(balanceMinor === undefined ? {} : { balanceMinor }) };
   }
 
   /** SPC: at most one a session, after its reading or straight after authentication; nothing can follow it. */
@@ -96,12 +107,12 @@ export class WalletSession {
   #openReading(pending: PendingReading, responses: readonly Bytes[]) {
     try {
       if (pending.balance === undefined) {
-        const [record, proof] = this.#session.openBatch([pending.record, pending.proof], responses);
-        return { balanceMinor: undefined, record, proof };
+        const [records, proof] = this.#session.openBatch([pending.records, pending.proof], responses);
+        return { balanceMinor: undefined, records, proof };
       }
-      const [balanceMinor, record, proof] = this.#session.openBatch([pending.balance, pending.record, pending.proof], responses);
+      const [balanceMinor, records, proof] = this.#session.openBatch([pending.balance, pending.records, pending.proof], responses);
       if (balanceMinor < 0n) throw new Failure('card/answer', { detail: 'negative balance' });
-      return { balanceMinor, record, proof };
+      return { balanceMinor, records, proof };
     } catch (cause) {
       this.end();
       // An empty log is a boundary error of ReadRecords, and an issued card has at least one record.

@@ -1,45 +1,66 @@
 /** Between the security server's sessions and what travels to the application server. */
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { encodeCommands, parseResponses, type WireCommands } from '#protocol/messages/fields.ts';
-import type { CardReading, PreparedTransaction, Verdict } from '../shared/apis/security.ts';
+import { encodeCommands, parseResponses } from '#protocol/messages/fields.ts';
+import type { CardReading, OpenedOrRekey, PreparedTransaction, Verdict } from '../shared/apis/security.ts';
+import type { KeyNumber } from './desfire/authentication.ts';
 import { WALLET_KEYS } from './layout.ts';
 import type { SecurityParts, SessionContext } from './parts.ts';
-import type { LiveSession } from './sessions.ts';
+import type { AuthenticationKeys, LiveSession } from './sessions.ts';
 import type { Transfer, TransferVerdict } from './transfer.ts';
 import type { Reading } from './wallet.ts';
 
-interface OpenedSession {
-  readonly sessionId: string;
-  readonly cardId: string;
-  readonly commands: WireCommands;
+/** How the application server wants a session opened. */
+export interface Opening {
+  /** Instead of the one in the signed request: the card's challenge after a re-keying. */
+  readonly cardChallenge: string | null;
+  readonly keysMayWait: boolean;
 }
 
-/** Starts a session under key 1 with the keys of the version that the card was issued with, and answers its challenge. */
-export async function openSession({ store, keyStore, sessions }: SecurityParts, cardId: string, challenge: string, context: SessionContext): Promise<OpenedSession> {
-  const issued = await store.findCard(cardId);
-  if (issued === undefined) throw new Failure('card/not-issued');
+/** Starts a session under key 1 and answers the card's challenge, unless the card's keys have to be brought up to date first. */
+export async function openSession(parts: SecurityParts, signed: { readonly cardId: string; readonly cardChallenge: string }, opening: Opening, context: SessionContext): Promise<OpenedOrRekey> {
+  const { store, keyStore, sessions } = parts;
+  const { cardId } = signed;
   const uid = parseHex(cardId);
-  const [authenticationKey, transactionMacKey] = await Promise.all([
-    keyStore.deriveCardKey(uid, WALLET_KEYS.pay, issued.keyVersion),
-    keyStore.deriveCardKey(uid, 'transaction-mac', issued.keyVersion),
-  ]);
+  // Begun before the card's record is read: a re-keying that begins after that read ends this session, and none is under way at this moment.
   const session = sessions.begin(uid, context);
-  const command = session.authenticate(parseHex(challenge), { authenticationKey, transactionMacKey });
-  return { sessionId: session.id, cardId, commands: encodeCommands([command]) };
+  const opened = async (): Promise<OpenedOrRekey> => {
+    const issued = await store.findCard(cardId);
+    if (issued === undefined) throw new Failure('card/not-issued');
+    // Of a card with keys of two versions nothing can be known before it has them all: this cannot wait.
+    if (issued.rekeyingTo !== null) return { at: 'rekey-first', torn: true };
+    if (!opening.keysMayWait && issued.keyVersion < (await keyStore.currentVersion())) return { at: 'rekey-first', torn: false };
+    const keys = await deriveAuthenticationKeys(parts, uid, WALLET_KEYS.pay, issued.keyVersion);
+    const command = session.authenticate(parseHex(opening.cardChallenge ?? signed.cardChallenge), keys);
+    return { at: 'opened', sessionId: session.id, cardId, commands: encodeCommands([command]) };
+  };
+  const result = await opened().catch((thrown: unknown) => {
+    sessions.forget(session.id);
+    throw thrown;
+  });
+  if (result.at === 'rekey-first') sessions.forget(session.id);
+  return result;
+}
+
+export async function deriveAuthenticationKeys({ keyStore }: Pick<SecurityParts, 'keyStore'>, uid: LiveSession<unknown>['uid'], keyNumber: KeyNumber, keyVersion: number): Promise<AuthenticationKeys> {
+  const [authenticationKey, transactionMacKey] = await Promise.all([keyStore.deriveCardKey(uid, keyNumber, keyVersion), keyStore.deriveCardKey(uid, 'transaction-mac', keyVersion)]);
+  return { authenticationKey, transactionMacKey, keyVersion };
 }
 
 export function takeAuthentication(session: LiveSession<SessionContext>, responses: string[]): void {
   session.takeAuthentication(parseResponses(responses));
 }
 
-export function readingOf(session: LiveSession<SessionContext>, reading: Reading): CardReading {
-  const { operationId, amountMinor, timeSeconds } = reading.newestRecord;
+export function readingOf(session: LiveSession<SessionContext>, { balanceMinor, records, transactionCounter, transactionMac, keyVersion }: Reading): CardReading {
+  const [newest, ...older] = records;
+  const recordOf = ({ operationId, amountMinor, timeSeconds }: typeof newest) => ({ operationId: encodeHex(operationId), amountMinor, timeSeconds });
   return {
     cardId: session.cardId,
-    balanceMinor: reading.balanceMinor ?? null,
-    newestRecord: { operationId: encodeHex(operationId), amountMinor, timeSeconds },
-    transactionCounter: reading.transactionCounter,
+    balanceMinor: balanceMinor ?? null,
+    records: [recordOf(newest), ...older.map(recordOf)],
+    transactionCounter,
+    transactionMac: encodeHex(transactionMac),
+    keyVersion,
   };
 }
 
@@ -48,6 +69,7 @@ export function preparedOf(transfer: Transfer): PreparedTransaction {
     commands: encodeCommands(transfer.commands),
     expectedTmi: transfer.expectedTransactionMacInput,
     transactionCounter: transfer.expectedTransactionCounter === undefined ? null : transfer.expectedTransactionCounter - 1,
+    keyVersion: transfer.keyVersion,
   };
 }
 

@@ -1,6 +1,7 @@
 /** The parts that the configurations of the settlement's servers share, whether apart or merged. */
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
+import { amountSchema } from '#protocol/amount.ts';
 import { parsePem } from '#protocol/certificate-pem.ts';
 import { createPeerJudge } from '#protocol/certificate-peer.ts';
 import { createCertificateVerifier, type CertificateVerifier, type Role } from '#protocol/certificates.ts';
@@ -53,6 +54,8 @@ export const keyStoreSchema = v.variant('kind', [
 
 export const securityPartsSchema = v.strictObject({
   keyStore: keyStoreSchema,
+  /** What operators may load, minor units of any currency: in one order, and in 24 hours over all cards. */
+  loadLimits: v.strictObject({ orderMinor: amountSchema, dayMinor: amountSchema }),
   databaseUrl: databaseUrlSchema,
 });
 

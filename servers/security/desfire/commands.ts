@@ -43,10 +43,16 @@ export function debit(file: number, amount: bigint): TypedCommand<void> {
   return write(INS.Debit, Uint8Array.of(file), encodeInt32LE(amount));
 }
 
-/** Record 0 is the newest; several come oldest first. An empty file answers a boundary error. */
-export function readRecords(file: number, record: number, count: number, recordBytes: number): TypedCommand<Bytes> {
-  const header = concatBytes(Uint8Array.of(file), encodeUintLE(record, 3), encodeUintLE(count, 3));
-  return read(INS.ReadRecords, header, (data) => exactly(data, count * recordBytes));
+/** The newest `count` records of a file, newest first; 0 stands for all that there are. An empty file answers a boundary error. */
+export function readNewestRecords(file: number, count: number, recordBytes: number): TypedCommand<readonly Bytes[]> {
+  const header = concatBytes(Uint8Array.of(file), encodeUintLE(0, 3), encodeUintLE(count, 3));
+  return read(INS.ReadRecords, header, (data) => {
+    const answered = count === 0 ? Math.floor(data.length / recordBytes) : count;
+    if (answered === 0) throw new Failure('card/answer', { detail: 'no record where at least one belongs' });
+    const records = exactly(data, answered * recordBytes);
+    // Several come oldest first (MF2DL(H)x0, ReadRecords).
+    return Array.from({ length: answered }, (_, place) => records.slice(place * recordBytes, (place + 1) * recordBytes)).reverse();
+  });
 }
 
 export function writeRecord(file: number, offset: number, data: Bytes): TypedCommand<void> {
@@ -101,6 +107,40 @@ export function createTransactionMacFile(file: number, option: number, accessRig
   const aesKey = 0x02;
   const header = concatBytes(Uint8Array.of(file, option), encodeAccessRights(accessRights), Uint8Array.of(aesKey));
   return write(INS.CreateTransactionMACFile, header, concatBytes(transactionMacKey, Uint8Array.of(keyVersion)));
+}
+
+/** The card level or an application: KeySett1 says what goes without its master key, or goes at all. */
+export function changeKeySettings(keySettings: number): TypedCommand<void> {
+  return write(INS.ChangeKeySettings, NO_DATA, Uint8Array.of(keySettings));
+}
+
+export interface NewApplication {
+  /** 3 bytes, as on the wire. */
+  readonly applicationId: Bytes;
+  readonly keySettings: number;
+  /** AES keys, 1 to 14. */
+  readonly keys: number;
+  readonly isoFileId: number;
+  /** DF name, 1 to 16 bytes. */
+  readonly name: Bytes;
+}
+
+/** An application whose files have ISO identifiers; its keys are zero. */
+export function createApplication({ applicationId, keySettings, keys, isoFileId, name }: NewApplication): TypedCommand<void> {
+  const aesKeysWithIsoIds = 0xa0;
+  return plainly(INS.CreateApplication, concatBytes(applicationId, Uint8Array.of(keySettings, aesKeysWithIsoIds | keys), encodeUintLE(isoFileId, 2), name), parseNothing);
+}
+
+/** `maxRecords`: one of them is the shadow of the next write. */
+export function createCyclicRecordFile(file: number, isoFileId: number, option: number, accessRights: number, recordBytes: number, maxRecords: number): TypedCommand<void> {
+  const settings = concatBytes(Uint8Array.of(option), encodeAccessRights(accessRights), encodeUintLE(recordBytes, 3), encodeUintLE(maxRecords, 3));
+  return plainly(INS.CreateCyclicRecordFile, concatBytes(Uint8Array.of(file), encodeUintLE(isoFileId, 2), settings), parseNothing);
+}
+
+/** No LimitedCredit, no free GetValue. */
+export function createValueFile(file: number, option: number, accessRights: number, lower: bigint, upper: bigint, value: bigint): TypedCommand<void> {
+  const limits = concatBytes(encodeInt32LE(lower), encodeInt32LE(upper), encodeInt32LE(value), Uint8Array.of(0x00));
+  return plainly(INS.CreateValueFile, concatBytes(Uint8Array.of(file, option), encodeAccessRights(accessRights), limits), parseNothing);
 }
 
 /** ChangeKey of another key than the session's: the card refuses unless `oldKey` is what it holds (the CRC is over the new key). */
