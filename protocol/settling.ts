@@ -9,7 +9,7 @@ import { notice } from './messages/notice.ts';
 import { paymentRequest } from './messages/payment-request.ts';
 import { refusal, statement, STATEMENT_LIFE_MS } from './messages/statement.ts';
 import { randomNonce, type RandomBytes } from './nonce.ts';
-import type { Customer, DebitView, Identity, Settlement } from './parties.ts';
+import type { CardPhase, Customer, DebitView, Identity, Settlement } from './parties.ts';
 import type { Bill } from './shopping.ts';
 import { byCertificate, byKnownSender, digestOf, encodeText, sha256, signMessage, type BodyOf, type Jws, type Sender, type SenderCheck, type VerifiedMessage } from './signed.ts';
 
@@ -46,8 +46,8 @@ export interface Offer {
   readonly receivedAt: number;
 }
 
-/** Authentication and reading; before them, once for each newer version of the card's keys, the turns of re-keying. A server that goes on is refused. */
-const MAX_DIALOG_TURNS = 10;
+/** Turns of re-keying before a dialog; then it authenticates once and reads once, and a server that goes on is refused. */
+const MAX_REKEY_TURNS = 8;
 
 /** ST8 (ST9 to ST11 at the settlement). */
 export async function sendPaymentRequest(settlement: Settlement, attempt: Attempt, identity: Identity): Promise<Turn> {
@@ -68,16 +68,15 @@ export function newAttempt(bill: Bill, contact: CardContact, readBalance: boolea
 export async function relayDialog(settlement: Settlement, first: Turn, binding: DialogBinding, identity: Identity, beforeAnswer: () => void): Promise<Dialog> {
   let turn = first;
   let held: Pick<Dialog, 'sender' | 'paymentId'> | undefined;
-  for (let turns = 0; typeOf(turn.answer) === cardDialog.typ; turns++) {
-    if (turns === MAX_DIALOG_TURNS) throw new Failure('settlement/mismatch', { detail: 'an endless dialog' });
+  const nextPhase = phasesInOrder();
+  while (typeOf(turn.answer) === cardDialog.typ) {
     const message = await verifyAnswer(cardDialog, { ...turn, sender: settlementSender(identity, held?.sender), tally: identity.tally });
     const { body } = message;
     if (held !== undefined && body.paymentId !== held.paymentId) throw new Failure('settlement/mismatch', { detail: 'paymentId' });
     if (body.nonce !== binding.nonce || body.previous !== (await digestOf(turn.request))) throw new Failure('message/not-fresh', { detail: 'dialog of another request' });
-    // Issuing and loading are an operator's; the gate knows only these phases of a dialog.
-    if (body.phase !== 'rekey' && body.phase !== 'authenticate' && body.phase !== 'read') throw new Failure('settlement/mismatch', { detail: `phase ${body.phase}` });
+    const phase = nextPhase(body.phase);
     held = { sender: message.sender, paymentId: body.paymentId };
-    const responses = await binding.contact.card.transmit(body.phase, parseCommands(body.commands));
+    const responses = await binding.contact.card.transmit(phase, parseCommands(body.commands));
     const request = await signMessage(cardAnswer, { paymentId: body.paymentId, previous: message.digest, responses: encodeResponses(responses) }, identity.signer);
     beforeAnswer();
     turn = { request, answer: await settlement.answerCard(body.paymentId, request) };
@@ -88,6 +87,18 @@ export async function relayDialog(settlement: Settlement, first: Turn, binding: 
     throw new Failure('message/wrong-type');
   }
   return { ...turn, ...held };
+}
+
+/** Judges the phase of each turn; issuing and loading are an operator's. Throws `settlement/mismatch`. */
+function phasesInOrder(): (phase: BodyOf<typeof cardDialog>['phase']) => Exclude<CardPhase, 'identify'> {
+  let last: Exclude<CardPhase, 'identify'> | null = null;
+  let rekeyTurns = 0;
+  return (phase) => {
+    const isNext = phase === 'rekey' ? (last === null || last === 'rekey') && ++rekeyTurns <= MAX_REKEY_TURNS : phase === 'authenticate' ? last === null || last === 'rekey' : phase === 'read' && last === 'authenticate';
+    if (!isNext || phase === 'issue' || phase === 'load') throw new Failure('settlement/mismatch', { detail: `phase ${phase} after ${last ?? 'nothing'}` });
+    last = phase;
+    return phase;
+  };
 }
 
 /** ST15: verifies SIG_APL, then compares every field with what the PC knows (payment-rules 15). A refusal is a value. */
