@@ -6,6 +6,7 @@ import { AxeBuilder } from '@axe-core/playwright';
 import { chromium, expect, test, type BrowserContext, type Page } from 'playwright/test';
 import { EXTENSION_ID } from '../../extension/extension-id.ts';
 import { buildGallery, GALLERY_PAGE } from './gallery-build.ts';
+import { CARD_NAMES } from './gallery/card-names.ts';
 import { READERS_NAMES } from './gallery/readers-names.ts';
 import { createSamples } from './gallery/samples.ts';
 
@@ -14,7 +15,7 @@ const WINDOW = { width: 440, height: 640 };
 const NAMES = Object.keys(createSamples(() => undefined));
 const OPTIONS = ['options-new', 'options-done'];
 /** Pages in a tab: longer than a window, and seen whole. */
-const TABS: readonly string[] = [...OPTIONS, ...READERS_NAMES];
+const TABS: readonly string[] = [...OPTIONS, ...READERS_NAMES, ...CARD_NAMES];
 
 test.describe.configure({ timeout: 120_000 });
 
@@ -83,7 +84,7 @@ for (const language of ['en', 'ja'] as const) {
     });
 
     test(`${language}: everything that can be pressed is at least 44 pixels high and wide`, async () => {
-      for (const name of [...NAMES, 'options-new', ...READERS_NAMES]) {
+      for (const name of [...NAMES, 'options-new', ...READERS_NAMES, ...CARD_NAMES]) {
         await open(name);
         for (const box of await page.locator('button, summary, a').evaluateAll((all) => all.map((element) => element.getBoundingClientRect().toJSON() as DOMRect))) {
           expect(box.height, name).toBeGreaterThanOrEqual(44);
@@ -117,6 +118,31 @@ for (const language of ['en', 'ja'] as const) {
       await expect(page.getByTestId('primary')).toBeFocused();
       await page.keyboard.press('Enter');
       expect(await page.evaluate(() => (globalThis as unknown as { answered: string[] }).answered)).toEqual(['agree']);
+    });
+
+    test(`${language}: "My card" keeps what was typed and the focus while it works, and says each change aloud`, async () => {
+      const code = page.getByTestId('activation-code');
+      await open('my-card-not-linked');
+      await code.fill('abcd-ef12');
+      for (const name of ['my-card-linking', 'my-card-wrong-code', 'my-card-link-waits']) {
+        await open(name);
+        await expect(code, name).toBeFocused();
+        await expect(code, name).toHaveValue('abcd-ef12');
+        await expect(page.getByTestId('live'), name).not.toBeEmpty();
+      }
+      await page.keyboard.press('Enter');
+      expect(await page.evaluate(() => (globalThis as unknown as { answered: string[] }).answered)).toEqual(['link abcd-ef12']);
+      await open('my-card-linking');
+      await page.keyboard.press('Enter');
+      expect(await page.evaluate(() => (globalThis as unknown as { answered: string[] }).answered), 'once is enough').toEqual([]);
+      await open('my-card-linked');
+      await expect(page.getByTestId('panel-heading')).toBeFocused();
+      expect(await page.getByTestId('live').innerText()).toContain(await page.getByTestId('linked').innerText());
+      await page.getByTestId('hide').focus();
+      await open('my-card-lifted');
+      await expect(page.getByTestId('hide')).toBeFocused();
+      await open('my-card-not-linked');
+      await expect(code).toHaveValue('');
     });
 
     test(`${language}: every screen says where the money is, and every failure shows its code`, async () => {

@@ -1,7 +1,7 @@
 /** The form that makes a card one's own; it stays in the page while its card is read, so that what was typed, and the focus, stay too. */
 import { failureText, t } from '../language.ts';
 import { h } from '../screens/dom.ts';
-import { outcomeMark } from '../screens/pictures.ts';
+import { cardOnReader } from '../screens/pictures.ts';
 import type { CardPageState, LinkWork } from './card-state.ts';
 
 type NotLinked = Extract<CardPageState, { kind: 'not-linked' }>;
@@ -23,9 +23,9 @@ export function createLinkForm(link: (typedCode: string) => void): LinkForm {
   const submit = h('button', { type: 'submit', class: 'primary', 'data-testid': 'link-card' });
   const element = h(
     'section',
-    { class: 'setup panel', 'aria-labelledby': 'not-linked-title', 'data-testid': 'not-linked' },
-    outcomeMark('not-paid'),
+    { class: 'setup panel screen-working', 'aria-labelledby': 'not-linked-title', 'data-testid': 'not-linked' },
     h('h2', { class: 'heading', id: 'not-linked-title', tabindex: -1, 'data-testid': 'panel-heading' }, t('notLinkedHeading')),
+    cardOnReader(),
     h('p', { class: 'explanation' }, t('notLinkedText')),
     h(
       'form',

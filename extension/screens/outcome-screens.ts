@@ -3,14 +3,14 @@ import type { NotPaidReason } from '#protocol/parties.ts';
 import { failureText, formatAmount, formatDateTime, t, type MessageKey } from '../language.ts';
 import { cardInvitation, readerPart } from './card-screens.ts';
 import { h } from './dom.ts';
-import { amountHeading, frame, heading, plainHeader, rows, shopHeader } from './layout.ts';
+import { amountHeading, button, frame, heading, plainHeader, rows, shopHeader } from './layout.ts';
 import { outcomeMark } from './pictures.ts';
 import type { Screen } from './screen.ts';
 import { lines } from './shopping-screens.ts';
 
 type Of<Kind extends Screen['kind']> = Extract<Screen, { kind: Kind }>;
 
-export function paidScreen({ bill, balanceAfterMinor, at, showReceipt, close }: Of<'paid'>): HTMLElement {
+export function paidScreen({ bill, balanceAfterMinor, at, showReceipt, showCard, close }: Of<'paid'>): HTMLElement {
   return frame('paid', {
     who: shopHeader(bill.shop),
     station: 'paid',
@@ -23,6 +23,7 @@ export function paidScreen({ bill, balanceAfterMinor, at, showReceipt, close }: 
         { name: t('paidAt'), value: formatDateTime(at), testId: 'paid-at' },
       ]),
       h('p', { class: 'explanation' }, t('takeCard')),
+      showCard === null ? null : button('quiet', { testId: 'my-card', label: t('myCard'), act: showCard }),
     ],
     money: { kind: 'taken', shopTold: true, amountMinor: bill.amountMinor, currency: bill.currency },
     secondary: { testId: 'receipt', label: t('receipt'), act: showReceipt },

@@ -31,7 +31,7 @@ export type Screen =
   | ({ readonly kind: 'card'; readonly bill: BillView; readonly again: FailureCode | null; readonly cancel: Act } & WaitingForCard)
   | { readonly kind: 'working'; readonly bill: BillView; readonly phase: 'reading' | 'paying' | 'settling'; readonly done: number; readonly of: number; readonly cancel: Act | null }
   | { readonly kind: 'balance'; readonly view: DebitView; readonly agree: Act; readonly cancel: Act }
-  | { readonly kind: 'paid'; readonly bill: BillView; readonly paymentId: string; readonly balanceAfterMinor: bigint | null; readonly at: number; readonly showReceipt: Act; readonly close: Act }
+  | { readonly kind: 'paid'; readonly bill: BillView; readonly paymentId: string; readonly balanceAfterMinor: bigint | null; readonly at: number; readonly showReceipt: Act; readonly showCard: Act | null; readonly close: Act }
   | { readonly kind: 'receipt'; readonly bill: BillView; readonly paymentId: string; readonly balanceAfterMinor: bigint | null; readonly at: number; readonly print: Act; readonly back: Act }
   | { readonly kind: 'not-paid'; readonly bill: BillView | null; readonly reason: NotPaidReason | 'stopped'; readonly balanceMinor: bigint | null; readonly close: Act }
   | ({ readonly kind: 'unknown'; readonly payment: OpenPayment; readonly failure: FailureCode | null; readonly later: Act } & WaitingForCard)

@@ -6,6 +6,7 @@ import { platformRandom } from '#protocol/nonce.ts';
 import { createSigner } from '#protocol/signed.ts';
 import { parsePaymentRecord, recordKey, type PaymentRecord } from '../background/payment-record.ts';
 import { DEPLOYMENT, TRUST_ANCHORS } from '../built-in.ts';
+import { openCardPageInTab } from '../card/open-card-page.ts';
 import { portName } from '../content/link-messages.ts';
 import { messageLanguage } from '../language.ts';
 import { openReaders } from '../ports/browser-readers.ts';
@@ -83,6 +84,7 @@ async function start(root: HTMLElement): Promise<void> {
     debitAgreed: (agreed) => note(record, { agreed }),
     openSetUp: () => void browser.runtime.openOptionsPage(),
     openReaders: () => void openReadersPage(),
+    openCard: () => openCardPageInTab(),
     close: closeWindow,
   };
   await walk(parts);

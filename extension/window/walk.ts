@@ -39,6 +39,8 @@ export interface WindowParts {
   readonly debitAgreed: (agreed: boolean) => Promise<void>;
   readonly openSetUp: () => void;
   readonly openReaders: () => void;
+  /** Opens the page that shows what a card holds. */
+  readonly openCard: () => Promise<void>;
   readonly close: () => void;
 }
 
@@ -201,16 +203,18 @@ function showEnd(parts: WindowParts, outcome: Outcome, close: () => void): void 
   if (outcome.kind === 'paid') {
     speech.say(t('speechPaid', formatAmount(outcome.bill.amountMinor, outcome.bill.currency)));
     const { bill, paymentId, balanceAfterMinor } = outcome;
-    showPaid(stage, { bill, paymentId, balanceAfterMinor, at: now() }, close);
+    // Not before a payment that is still to come; and the window goes, because the page needs its reader.
+    const showCard = (): void => void parts.openCard().finally(close);
+    showPaid(stage, { bill, paymentId, balanceAfterMinor, at: now() }, { showCard: close === parts.close ? showCard : null, close });
   } else if (outcome.kind === 'not-paid') {
     speech.say(t('speechNotPaid'));
     stage.show({ kind: 'not-paid', bill: outcome.bill, reason: outcome.reason, balanceMinor: outcome.balanceMinor, close });
   }
 }
 
-function showPaid(stage: Stage, payment: { bill: BillView; paymentId: string; balanceAfterMinor: bigint | null; at: number }, close: () => void): void {
-  const showReceipt = (): void => stage.show({ kind: 'receipt', ...payment, print: () => window.print(), back: () => showPaid(stage, payment, close) });
-  stage.show({ kind: 'paid', ...payment, showReceipt, close });
+function showPaid(stage: Stage, payment: { bill: BillView; paymentId: string; balanceAfterMinor: bigint | null; at: number }, acts: { readonly showCard: (() => void) | null; readonly close: () => void }): void {
+  const showReceipt = (): void => stage.show({ kind: 'receipt', ...payment, print: () => window.print(), back: () => showPaid(stage, payment, acts) });
+  stage.show({ kind: 'paid', ...payment, ...acts, showReceipt });
 }
 
 export function showFailure(

@@ -1,9 +1,12 @@
 /** Shows the sample that the address names: `gallery.html#bill`. For looking at and for tests; no product build contains it. */
+import type { CardPageState } from '../../../extension/card/card-state.ts';
+import { createCardView, type CardView } from '../../../extension/card/card-view.ts';
 import { messageLanguage } from '../../../extension/language.ts';
 import { createOptionsView } from '../../../extension/options/options-view.ts';
 import type { ReadersPageState } from '../../../extension/readers/page-state.ts';
 import { createReadersView } from '../../../extension/readers/readers-view.ts';
 import { createStage } from '../../../extension/screens/stage.ts';
+import { createCardSamples } from './card-samples.ts';
 import { createReadersSamples } from './readers-samples.ts';
 import { createSamples, DETAILS } from './samples.ts';
 
@@ -26,6 +29,11 @@ function show(): void {
   const readers = (createReadersSamples() as Partial<Record<string, ReadersPageState>>)[name];
   if (readers !== undefined) {
     showReaders(readers);
+    return;
+  }
+  const card = (createCardSamples() as Partial<Record<string, CardPageState>>)[name];
+  if (card !== undefined) {
+    showCard(card);
     return;
   }
   const samples = createSamples((answer) => answered.push(answer));
@@ -65,4 +73,19 @@ function showReaders(state: ReadersPageState): void {
     copyReport: act('copy-report'),
     copyCommand: act('copy-command'),
   }).show(state);
+}
+
+let cardView: CardView | undefined;
+
+/** One page for all samples in a row, as it lives through one state after the other. */
+function showCard(state: CardPageState): void {
+  document.body.className = 'options-body';
+  if (document.querySelector('[data-testid="card-page"]') === null) cardView = undefined;
+  cardView ??= openCardView();
+  cardView.show(state);
+}
+
+function openCardView(): CardView {
+  const act = (answer: string) => () => void answered.push(answer);
+  return createCardView(document.body, { link: (code) => void answered.push(`link ${code}`), hide: act('hide'), retry: act('retry'), choose: act('choose'), setUpBrowser: act('set-up'), setUpReader: act('set-up-reader') });
 }

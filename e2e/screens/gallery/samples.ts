@@ -88,7 +88,7 @@ export function createSamples(answered: Answered): Record<string, Screen> {
     balance: { kind: 'balance', view: debit, ...asking },
     'balance-long': { kind: 'balance', view: { ...debit, bill: longBill, balance: { beforeMinor: 2147483647n, afterMinor: 0n } }, ...asking },
     'balance-hidden': { kind: 'balance', view: { ...debit, balance: null }, ...asking },
-    paid: { kind: 'paid', bill, paymentId: debit.paymentId, balanceAfterMinor: 8_800n, at: AT, showReceipt: act('receipt'), close: act('close') },
+    paid: { kind: 'paid', bill, paymentId: debit.paymentId, balanceAfterMinor: 8_800n, at: AT, showReceipt: act('receipt'), showCard: act('my-card'), close: act('close') },
     receipt: { kind: 'receipt', bill, paymentId: debit.paymentId, balanceAfterMinor: 8_800n, at: AT, print: act('print'), back: act('back') },
     'not-paid-estimate': notPaid('estimate-declined'),
     'not-paid-bill': notPaid('bill-declined'),

@@ -1,0 +1,27 @@
+/** The samples of the page "My card" by name: for tests, which run where no extension's messages are. */
+export const CARD_NAMES = [
+  'my-card-starting',
+  'my-card-not-enrolled',
+  'my-card-waiting',
+  'my-card-several',
+  'my-card-no-reader',
+  'my-card-no-program',
+  'my-card-denied',
+  'my-card-reading',
+  'my-card-shown',
+  'my-card-long',
+  'my-card-empty',
+  'my-card-lifted',
+  'my-card-decided',
+  'my-card-blocked',
+  'my-card-hidden',
+  'my-card-removed',
+  'my-card-offline',
+  'my-card-unknown-browser',
+  'my-card-not-linked',
+  'my-card-wrong-code',
+  'my-card-link-waits',
+  'my-card-linking',
+  'my-card-linked',
+] as const;
+export type CardName = (typeof CARD_NAMES)[number];
