@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { PROFILE_NAMES, type ProfileName } from '#card-firmware-sim/profile.ts';
 import { STEPS } from '#protocol/steps.ts';
 import { playPayment, type PlayedPayment } from '#world/play.ts';
 import { openStage, type Stage } from '#world/stage.ts';
@@ -13,6 +14,7 @@ interface DemoOptions {
   readonly balance: boolean;
   readonly headed?: true;
   readonly reader: StageReaderKind;
+  readonly card: ProfileName;
   readonly merged?: true;
   readonly folder: string;
   readonly json?: true;
@@ -24,20 +26,22 @@ function commandLine(): Command {
     .option('--no-balance', 'the variant of paragraph 0064: the balance is not read out')
     .option('--headed', 'leave a real browser window open for you to shop in')
     .addOption(new Option('--reader <kind>', 'pcsc: pcscd with a virtual reader; sim: without PC/SC; else an emulated USB reader that the browser drives by itself').choices(STAGE_READER_KINDS).default('pcsc'))
+    .addOption(new Option('--card <profile>', "the simulated card: a MIFARE DESFire Light, or a blank EV2 or EV3; each has a world of its own below the demo's folder").choices(PROFILE_NAMES).default('light'))
     .option('--merged', "the settlement's three servers in one process")
     .option('--folder <folder>', 'where the world of the demo lives', 'var')
     .option('--json', 'print one JSON object a step, then one for the outcome')
     .addHelpText('after', '\nPictures: FOLDER/demo/*.png. Exit code 0: shop, settlement and card agree that it is paid; 1: they do not; 2: wrong usage or missing packages.');
 }
 
-async function run({ balance, headed, reader, merged, folder, json }: DemoOptions): Promise<number> {
+async function run({ balance, headed, reader, card, merged, folder: home, json }: DemoOptions): Promise<number> {
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   const preparation = await prepareMachine({ needs: needsOf(reader), log: say });
   if (preparation.missing.length > 0) {
     say(`Some packages are missing. Install them with:\n  ${preparation.command ?? ''}`);
     return EXIT.usage;
   }
-  const stage = await openStage({ folder, reader, merged: merged === true, openingBalanceMinor: 10_000n, log: say });
+  const folder = card === 'light' ? home : join(home, card);
+  const stage = await openStage({ folder, reader, card, merged: merged === true, openingBalanceMinor: 10_000n, log: say });
   try {
     if (headed === true) return await leaveToUser(stage, say);
     const pictures = join(folder, 'demo');

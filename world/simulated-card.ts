@@ -10,6 +10,7 @@ import type { CommandFate } from '#card-firmware-sim/vpcd.ts';
 import { secureRandom } from '#card-firmware-sim/crypto.ts';
 import { encodeHex, type Bytes } from '#protocol/bytes.ts';
 import type { JournalEntry } from '#protocol/step.ts';
+import type { ProfileName } from '#card-firmware-sim/profile.ts';
 import type { CardPlace } from './card-place.ts';
 
 export interface SimulatedCard {
@@ -33,14 +34,16 @@ export interface CardOptions {
   readonly folder: string;
   /** File name below `folder`/cards, without ending. */
   readonly name: string;
+  /** Of a card that is made new; default: a Light. */
+  readonly profile?: ProfileName | undefined;
   /** Where it is put unless told otherwise. */
   readonly place: CardPlace;
   readonly onJournal: (entry: JournalEntry) => void;
 }
 
-export async function openSimulatedCard({ folder, name, place: usualPlace, onJournal }: CardOptions): Promise<SimulatedCard> {
+export async function openSimulatedCard({ folder, name, profile, place: usualPlace, onJournal }: CardOptions): Promise<SimulatedCard> {
   await mkdir(join(folder, 'cards'), { recursive: true, mode: 0o700 });
-  const memory = await FileCardMemory.open(join(folder, 'cards', `${name}.json`), () => createFactoryImage({ random: secureRandom }));
+  const memory = await FileCardMemory.open(join(folder, 'cards', `${name}.json`), () => createFactoryImage({ profile, random: secureRandom }));
   const chip = new Chip({ memory, observer: journalPayments(onJournal) });
   let inserted: AbortController | undefined;
   /** Settles when the latest insertion is over and the chip is at rest. */

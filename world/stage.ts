@@ -10,6 +10,7 @@ import { openOperatorDesk, type OperatorDesk } from './operator-desk.ts';
 import { readText, writeWhole } from './pki-store.ts';
 import type { WorldEvents } from './server-process.ts';
 import { openStageReader, type StageReader, type StageReaderKind } from './stage-reader.ts';
+import type { ProfileName } from '#card-firmware-sim/profile.ts';
 import { openSimulatedCard, type SimulatedCard } from './simulated-card.ts';
 import { startWorld, type World, type WorldOptions } from './world.ts';
 
@@ -19,6 +20,8 @@ export interface StageOptions extends Pick<WorldOptions, 'folder' | 'merged' | '
   /** `pcsc`: a private pcscd with the virtual reader. `sim`: the native host reaches the simulated card without PC/SC. Else: an emulated USB reader. */
   readonly reader: StageReaderKind;
   readonly openingBalanceMinor: bigint;
+  /** The card's model; default: a Light. */
+  readonly card?: ProfileName;
 }
 
 export interface Stage {
@@ -70,7 +73,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     const stageReader = await openStageReader(reader, folder, world.ports.simReader);
     closers.push(() => stageReader.close());
     const onJournal = (entry: JournalEntry): void => events.onJournal(entry);
-    const openCard = (name: string): Promise<SimulatedCard> => openSimulatedCard({ folder: world.folder, name, place: stageReader.place, onJournal });
+    const openCard = (name: string): Promise<SimulatedCard> => openSimulatedCard({ folder: world.folder, name, profile: options.card, place: stageReader.place, onJournal });
     const card = await openCard('card');
     closers.push(() => card.close());
     const desk: Desk = { world, reader: stageReader, log };
