@@ -247,10 +247,31 @@ describe("the gate of an operator's tool", () => {
     expect(sent).toHaveLength(IDENTIFY.length + issuing.length + READ.length + SPC.length);
   });
 
+  test('lets a blank card get its key and its application', async () => {
+    const { channel, sent } = recordingChannel();
+    const blank = [
+      '905A00000300000000', '90640000010000', '901A0000010000', `90AF000010${'11'.repeat(16)}00`, `90C400001980${'22'.repeat(24)}00`, '9071000002000000', ANSWER, `9054000018${'33'.repeat(24)}00`,
+      `90CA00001F01534B0BA501DFA00000039656434103F015400000000B${'44'.repeat(8)}00`, `90CC0000190303301F00000000A08601000000000000${'55'.repeat(8)}00`, `90C00000140101EF033011100000050000${'66'.repeat(8)}00`,
+    ];
+    await createOperatorGate(channel).transmit(commands(blank), signal);
+    expect(sent).toEqual(blank);
+  });
+
   test.each([
     [`905C00001900${'22'.repeat(24)}00`, 'another configuration (random id for ever)'],
     [`90DF00000900${'33'.repeat(8)}00`, 'deleting another file'],
     ['90FC000000', 'FormatPICC'],
+    ['905A00000301000000', 'an application by its identifier'],
+    ['901A0000010100', 'another DES key'],
+    [`90C400001900${'22'.repeat(24)}00`, 'a master key of another type'],
+    [`90CA00001F01534B0FA501DFA00000039656434103F015400000000B${'44'.repeat(8)}00`, 'an application in which anybody creates files'],
+    [`90CA00001F02534B0BA501DFA00000039656434103F015400000000B${'44'.repeat(8)}00`, 'another application'],
+    [`90CC0000190303301F00000000A08601000100000000${'55'.repeat(8)}00`, 'a value file that is not empty'],
+    [`90CC0000190303301FFFFFFFFFA08601000000000000${'55'.repeat(8)}00`, 'a value file that may be overdrawn'],
+    [`90CC0000190303301F00000000A08601000000000001${'55'.repeat(8)}00`, 'a value file with LimitedCredit'],
+    [`90CC000019030330EF00000000A08601000000000000${'55'.repeat(8)}00`, 'a value file that anybody may read'],
+    [`90C00000140201EF033011100000050000${'66'.repeat(8)}00`, 'another record file'],
+    ['90DA00000301534B00', 'deleting an application'],
     ['9071000002020000', 'key 2'],
   ])('refuses %s: %s', async (apdu) => {
     const { channel, sent } = recordingChannel();

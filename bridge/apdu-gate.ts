@@ -106,6 +106,15 @@ const OPERATOR_COMMANDS: readonly Template[] = [
   '90DC000019 03 *24 00', // Debit
   '90C7000009 01 *8 00', // CommitTransaction
   '90A7000008 *8 00', // AbortTransaction
+  // A blank EV2 or EV3: the key at card level, and the wallet's application with its two files, of one shape each.
+  '905A000003 000000 00', // SelectApplication, the card level only
+  '901A000001 00 00', // AuthenticateISO with the card's master key
+  '90AF000010 *16 00',
+  '90C4000019 80 *24 00', // ChangeKey of that key to AES, in the session of a DES key
+  '9054000018 *24 00', // ChangeKeySettings
+  '90CA00001F 01534B 0B A5 01DF A00000039656434103F015400000000B *8 00', // CreateApplication
+  '90CC000019 03 03 301F 00000000 *4 00000000 00 *8 00', // CreateValueFile, empty
+  '90C0000014 01 01EF 03 3011 100000 050000 *8 00', // CreateCyclicRecordFile
 ];
 
 /** More conversations than one payment with its recovery can need on one card. */

@@ -74,16 +74,16 @@ function* readMasterKeyVersion(): CardTurns<number> {
 function* replaceFactoryKey(masterKey: Bytes, keyVersion: number, random: (length: number) => Bytes): CardTurns<void> {
   const [selected, challenge] = yield ask([selectCardLevel(), requestFactoryChallenge()]);
   requireSelected(selected);
-  const pending = new PendingFactoryAuthentication(parseFactoryChallenge(answered(challenge)), random(8));
+  const pending = new PendingFactoryAuthentication(underFactoryKey(() => parseFactoryChallenge(answered(challenge))), random(8));
   const proof = onlyAnswer(yield ask([pending.command]));
-  const command = changeMasterKey(pending, proof, masterKey, keyVersion);
-  const [changed] = yield change([command]);
+  const [changed] = yield change([underFactoryKey(() => pending.changeMasterKey(proof, masterKey, keyVersion))]);
   openData(answered(changed), SW.Ok);
 }
 
-function changeMasterKey(pending: PendingFactoryAuthentication, proof: Bytes, masterKey: Bytes, keyVersion: number) {
+/** A card whose master key is another DES key refuses our half of the authentication, one whose key is an AES key refuses to begin. */
+function underFactoryKey<T>(act: () => T): T {
   try {
-    return pending.changeMasterKey(proof, masterKey, keyVersion);
+    return act();
   } catch (cause) {
     const isRefused = cause instanceof CardRefusal && cause.statusWord === SW.AuthenticationError;
     throw isRefused ? new Failure('card/already-issued', { cause, detail: 'the card\'s master key is not the factory\'s' }) : cause;
