@@ -7,8 +7,10 @@ import { agreeToAll, fillCart, press, startPayment, untilScreen } from '#world/c
 import type { SimulatedCard } from '#world/simulated-card.ts';
 import messages from '../extension/_locales/en/messages.json' with { type: 'json' };
 import { CARD_PAGE } from '../extension/manifest.ts';
+import { COMMIT, recordCard } from './card-record.ts';
 import { expect, PICTURES, test, type House } from './house.ts';
 import { expectPaid, whileItCloses } from './outcome.ts';
+import { lookAt } from './reader-bench.ts';
 import { untilReaderEmpty } from './reader.ts';
 
 const AMOUNT_MINOR = 720n;
@@ -96,6 +98,25 @@ test('a card that is taken away and put back is read anew; hidden, it is gone at
   await expectBalance(page, card);
 });
 
+test('while nobody looks at it no card is read, and what comes back into sight is read anew', async ({ house, browserOfTest: browser }) => {
+  const { card } = house.stage;
+  const page = await openMyCard(browser);
+  await expectBalance(page, card);
+  await lookAt(page, false);
+  await card.lift();
+  await untilReaderEmpty(house.stage);
+  const record = recordCard(card);
+  await card.insert();
+  await pay(house, browser);
+  const ofPayment = record.commands().length;
+  // Still the balance from before: the card was the payment's alone.
+  expect(bare(await page.getByTestId('balance').innerText())).toBe(bare(yen(card.balanceMinor() + AMOUNT_MINOR)));
+  await lookAt(page, true);
+  await expect(page.getByTestId('record-title').first()).toHaveText(house.shop.organization);
+  await expectBalance(page, card);
+  expect(ofPayment).toBe(13);
+});
+
 test('a card that is taken away while it is read is asked for again, and read as soon as it is back', async ({ house, browserOfTest: browser }) => {
   const { card } = house.stage;
   await card.lift();
@@ -124,11 +145,9 @@ test('a payment that was left open is decided by this reading, and told', async 
     await press(window, 'primary');
   }
   await untilScreen(window, 'balance');
-  // The debit reaches the card, its answer nobody (the commit ends the batch).
-  card.fate = (command) => (command[1] === 0xc7 ? 'lift-after' : 'answer');
+  recordCard(card, { of: COMMIT, is: 'lift-after' });
   await press(window, 'primary');
   await untilScreen(window, 'unknown');
-  card.fate = () => 'answer';
   await whileItCloses(window, press(window, 'later'));
   const page = await openMyCard(browser);
   await card.insert();
@@ -144,13 +163,16 @@ test('a payment that was left open is decided by this reading, and told', async 
 });
 
 test('the settlement cannot be reached: said plainly, nothing of the card shown, and it goes on by hand', async ({ house, browserOfTest: browser }) => {
-  const { application } = house.stage.world.origins;
-  await browser.context.route(`${application}/**`, (route) => route.abort());
+  const { world } = house.stage;
+  await world.servers.get('application')?.kill();
   const page = await openMyCard(browser);
-  await expect(page.getByTestId('failure-code')).toHaveText('settlement/unreachable');
-  await expectNothingOf(page, house.stage.card);
-  await picture(page, 'offline');
-  await browser.context.unroute(`${application}/**`);
+  try {
+    await expect(page.getByTestId('failure-code')).toHaveText('settlement/unreachable');
+    await expectNothingOf(page, house.stage.card);
+    await picture(page, 'offline');
+  } finally {
+    await world.restart('application');
+  }
   await page.getByTestId('retry').click();
   await expectBalance(page, house.stage.card);
 });
@@ -172,9 +194,10 @@ test('a browser that is not enrolled says so and leads to the options', async ({
 test('of a card that is not linked nothing is shown; a wrong code says so; its own code links it, and it pays', async ({ house, browserOfTest: browser }) => {
   const { stage } = house;
   await stage.card.lift();
-  const card = await stage.openCard(`bearer-${Date.now()}`);
+  await untilReaderEmpty(stage);
+  const card = await stage.openCard('bearer');
   try {
-    await card.insert(stage.reader.deskPlace);
+    await card.insert();
     const activationCode = await stage.issueForBearer(3_000n);
     house.cards.push(card);
     const page = await openMyCard(browser);
@@ -197,8 +220,9 @@ test('of a card that is not linked nothing is shown; a wrong code says so; its o
     await expect(page.getByTestId('linked')).toHaveText(messages.cardLinked.message);
     await expectBalance(page, card);
     await picture(page, 'linked');
+    await lookAt(page, false);
     await pay(house, browser);
-    await page.bringToFront();
+    await lookAt(page, true);
     await expect(page.getByTestId('record-title').first()).toHaveText(house.shop.organization);
   } finally {
     await card.close();

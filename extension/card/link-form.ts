@@ -20,7 +20,7 @@ export function createLinkForm(link: (typedCode: string) => void): LinkForm {
   const input = h('input', { id: 'activation-code', class: 'field', name: 'code', autocomplete: 'one-time-code', autocapitalize: 'characters', spellcheck: 'false', maxlength: MAX_TYPED, required: true, 'aria-describedby': 'activation-problem', 'data-testid': 'activation-code' });
   const problem = h('p', { class: 'field-problem', id: 'activation-problem', 'data-testid': 'activation-problem' });
   const work = h('p', { class: 'link-work', 'data-testid': 'link-work' });
-  const submit = h('button', { type: 'submit', class: 'primary', 'data-testid': 'link-card' });
+  const submit = h('button', { type: 'submit', class: 'primary', 'data-testid': 'link-card' }, t('linkCard'));
   const element = h(
     'section',
     { class: 'setup panel screen-working', 'aria-labelledby': 'not-linked-title', 'data-testid': 'not-linked' },
@@ -51,7 +51,6 @@ export function createLinkForm(link: (typedCode: string) => void): LinkForm {
       if (state.failure === 'customer/activation-code') input.setAttribute('aria-invalid', 'true');
       else input.removeAttribute('aria-invalid');
       work.textContent = workWords(state.work);
-      submit.textContent = t(state.work === 'linking' ? 'linkingCard' : 'linkCard');
       submit.setAttribute('aria-disabled', String(state.work === 'linking'));
     },
     clear: () => {
