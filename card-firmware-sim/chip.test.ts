@@ -122,6 +122,13 @@ describe('authentication', () => {
     expect(encodeHex(aesCbc(ZERO_KEY, ZERO_KEY, second.data, 'decrypt').slice(-12))).toBe('000000000000010203000000');
   });
 
+  it('who asks for LRP is answered with AES, and may take it', async () => {
+    const first = await card.host.native(0x71, parseHex('000102'));
+    expect(first).toMatchObject({ status: 0x91af });
+    expect(first.data).toHaveLength(16);
+    expect((await card.host.prove(ZERO_KEY, first.data, 0x71)).status).toBe(0x9100);
+  });
+
   it('a wrong proof is AE, and leaves no session', async () => {
     await card.host.authenticate(0, ZERO_KEY);
     expect(await card.host.authenticate(0, parseHex('FF'.repeat(16)))).toBe(0x91ae);
@@ -236,4 +243,32 @@ describe('an error in a session', () => {
     await card.host.raw(parseHex(DF_NAME_SELECT));
     expect((await card.host.native(0x6c, payload)).status).toBe(0x917e);
   });
+});
+
+describe('ISO commands that read or write files', () => {
+  const commands = ['00B0000000', '00D600000101', '00B2010000', '00E200000101'];
+
+  it.each(commands)('%s: refused with 6985 while there is a transaction MAC, and the session is gone', async (apdu) => {
+    await card.begin(0);
+    expect((await card.host.raw(parseHex(apdu))).status).toBe(0x6985);
+    expect((await card.host.native(0x51)).status).toBe(0x91ae);
+  });
+
+  it.each(commands)('%s: unknown at card level, and without a transaction MAC', async (apdu) => {
+    expect((await card.host.raw(parseHex(apdu))).status).toBe(0x6d00);
+    await card.begin(0);
+    expect((await card.host.send(0xdf, [15], NONE, 'mac', 'mac')).status).toBe(0x9100);
+    expect((await card.host.raw(parseHex(apdu))).status).toBe(0x6d00);
+  });
+});
+
+it('GetVersion in a session: one count, and one MAC over all 28 bytes at the end of the third frame', async () => {
+  await card.begin(0);
+  const first = await card.host.native(0x60, card.host.protect(0x60, NONE, NONE, 'mac'));
+  const second = await card.host.native(0xaf);
+  const third = await card.host.native(0xaf);
+  expect([first.data.length, second.data.length, third.data.length]).toEqual([7, 7, 22]);
+  card.host.session!.counter++;
+  expect(card.host.opened(0, concatBytes(first.data, second.data, third.data), 'mac')).toHaveLength(28);
+  expect((await card.host.send(0x64, [0], NONE, 'mac', 'mac')).status).toBe(0x9100);
 });

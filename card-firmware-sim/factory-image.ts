@@ -33,6 +33,8 @@ interface FactoryOptions {
   /** 7 bytes, random if not given. */
   readonly uid?: Uint8Array | undefined;
   readonly random: Random;
+  /** Of a Light; default: that of the profile. */
+  readonly factoryTransactionMacKey?: Bytes;
 }
 
 /** Image of a factory-fresh card. Throws RangeError on a UID of another length. */
@@ -44,7 +46,7 @@ export function createFactoryImage({ profile = 'light', ...options }: FactoryOpt
   return lightImage(
     uid,
     Array.from({ length: LIGHT_KEY_COUNT }, () => factoryKey),
-    lightFiles(PROFILES[profile].factoryTransactionMacKey),
+    lightFiles(options.factoryTransactionMacKey ?? PROFILES[profile].factoryTransactionMacKey),
   );
 }
 

@@ -4,7 +4,6 @@ import { CardUnderTest, changeFile, changeWallet, NONE, UID, usableCard, ZERO_KE
 import { cmac, truncated } from './testing-host.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { findFile, withFile } from './card-image.ts';
-import { PROFILES } from './profile.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 
 const READER_ID = parseHex('000102030405060708090A0B0C0D0E0F');
@@ -177,30 +176,5 @@ describe('transactions', () => {
     expect((await card.host.send(0x5f, [15], parseHex('23F01F00000000'), 'full', 'mac')).status).toBe(0x9100);
     expect((await card.commit()).status).toBe(0x919d);
     expect(card.fileOf('value').value).toBe(5000);
-  });
-});
-
-describe('where published documents leave a choice, the profile decides', () => {
-  const profile = PROFILES.light;
-
-  it('an empty commit may be plain success', async () => {
-    card = new CardUnderTest(usableCard, { profile: { ...profile, emptyTransaction: 'OPERATION_OK' } });
-    await card.begin(1);
-    expect((await card.host.send(0xc7, [], NONE, 'mac', 'mac')).status).toBe(0x9100);
-  });
-
-  it('GetValue may show what is not committed yet', async () => {
-    card = new CardUnderTest(usableCard, { profile: { ...profile, openValue: 'shadow' } });
-    await card.begin(1);
-    await card.debit(1);
-    expect(encodeHex((await card.getValue()).data)).toBe('87130000');
-  });
-
-  it('an authentication may be dropped by the next command, and the session that it was to continue with it', async () => {
-    card = new CardUnderTest(usableCard, { profile: { ...profile, onInterruption: 'start-anew' } });
-    await card.begin(1);
-    await card.host.native(0x77, new Uint8Array([3]));
-    expect((await card.host.native(0x64, new Uint8Array([0]))).status).toBe(0x9100);
-    expect((await card.host.native(0xaf, new Uint8Array(32))).status).toBe(0x911c);
   });
 });
