@@ -52,7 +52,7 @@ export async function settlementPlans(options: SettlementOptions): Promise<Serve
     databaseUrl: postgres.url('kessai_information'),
     shops: shops.map(({ shopId, identities }) => ({ shopId, chain: identities.signing.file })),
   };
-  const security = { keyStore: tokenOf(process.env) ?? (await keyFileOf(folder)), loadLimits: LOAD_LIMITS, databaseUrl: postgres.url('kessai_security') };
+  const security = { keyStore: tokenOf(process.env) ?? (await ensureKeyFilePassphrase(keyFileOf(folder))), loadLimits: LOAD_LIMITS, databaseUrl: postgres.url('kessai_security') };
   const application = {
     public: { origin: origins.application, identity: pki.application.web.file, clientCertificates },
     signing: pki.application.signing.file,
@@ -74,11 +74,21 @@ export async function trustFiles(folder: string, pki: Pki): Promise<{ root: stri
   return { root: pki.root.file, webRoot: pki.webRoot.file, intermediates };
 }
 
-/** The world's own key store, and a passphrase for it; a real one comes from the operator. */
-export async function keyFileOf(folder: string): Promise<{ kind: 'file'; path: string; passphraseFile: string }> {
-  const passphraseFile = join(folder, 'security', 'passphrase');
-  if ((await readText(passphraseFile)) === undefined) await writeWhole(passphraseFile, `${randomBytes(24).toString('base64url')}\n`, 'keep');
-  return { kind: 'file', path: join(folder, 'security', 'keys.json'), passphraseFile };
+export interface KeyFile {
+  readonly kind: 'file';
+  readonly path: string;
+  readonly passphraseFile: string;
+}
+
+/** The world's own key store. */
+export function keyFileOf(folder: string): KeyFile {
+  return { kind: 'file', path: join(folder, 'security', 'keys.json'), passphraseFile: join(folder, 'security', 'passphrase') };
+}
+
+/** The development world's key store needs a passphrase too; a real one comes from the operator. */
+export async function ensureKeyFilePassphrase(keyFile: KeyFile): Promise<KeyFile> {
+  if ((await readText(keyFile.passphraseFile)) === undefined) await writeWhole(keyFile.passphraseFile, `${randomBytes(24).toString('base64url')}\n`, 'keep');
+  return keyFile;
 }
 
 /** Instead: a token, which already holds master keys. The PIN is in KESSAI_PKCS11_PIN_FILE, or the security server takes KESSAI_PKCS11_PIN itself. */

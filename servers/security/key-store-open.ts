@@ -17,7 +17,7 @@ export async function openKeyStore(config: KeyStoreConfig, environment: Record<s
       return openOrCreateKeyStoreFile({ path: config.path, passphrase: readKeyStorePassphrase(environment, config.passphraseFile ?? undefined), onProblem });
     }
     const { module, tokenLabel, pinFile } = config;
-    const store = await openPkcs11KeyStore({ module, tokenLabel, pin: readTokenPin(environment, pinFile ?? undefined) });
+    const store = await openPkcs11KeyStore({ module, tokenLabel, pin: readTokenPin(environment, pinFile ?? undefined), onProblem });
     try {
       await store.currentVersion();
       return store;

@@ -62,22 +62,29 @@ type Invoke = (name: keyof typeof FUNCTIONS, ...parameters: readonly Argument[])
 /** Arguments of the calls under way. A native thread reads and writes these buffers, and koffi alone does not keep them from the collector. */
 const callsUnderWay = new Set<readonly Argument[]>();
 
-/** By path: a library is one for the whole process, however many use it. */
-const loaded = new Map<string, Pkcs11Library>();
+interface LoadedLibrary {
+  readonly library: Pkcs11Library;
+  /** koffi unloads a library whose handle is collected, and our pointers into it would lead nowhere. */
+  readonly handle: Koffi.LibraryHandle;
+}
+
+/** By path: a library is one for the whole process, however many use it. Never emptied. */
+const loaded = new Map<string, LoadedLibrary>();
 
 /** Throws KeyStoreError where the library, or native code at all, cannot be loaded. */
 export function loadPkcs11Library(path: string): Pkcs11Library {
-  const library = loaded.get(path) ?? openLibrary(path);
-  loaded.set(path, library);
-  return library;
+  const one = loaded.get(path) ?? openLibrary(path);
+  loaded.set(path, one);
+  return one.library;
 }
 
-function openLibrary(path: string): Pkcs11Library {
+function openLibrary(path: string): LoadedLibrary {
   const koffi = loadKoffi();
   // With words of 8 bytes every structure is made of whole words, on Linux and macOS alike; Windows packs them otherwise.
   if (koffi.sizeof('unsigned long') !== WORD_BYTES) throw new KeyStoreError('PKCS#11 works on 64-bit Linux and macOS only');
   try {
-    return bindLibrary(bindFunctions(koffi, path), (buffer) => koffi.address(buffer));
+    const handle = koffi.load(path);
+    return { library: bindLibrary(bindFunctions(koffi, handle), (buffer) => koffi.address(buffer)), handle };
   } catch (cause) {
     throw new KeyStoreError(`the PKCS#11 library ${path} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
@@ -95,9 +102,9 @@ function loadKoffi(): typeof Koffi {
 }
 
 /** C_GetFunctionList is the one symbol that every library must export (PKCS#11 2.40, base specification 5.1). */
-function bindFunctions(koffi: typeof Koffi, path: string): Invoke {
+function bindFunctions(koffi: typeof Koffi, handle: Koffi.LibraryHandle): Invoke {
   const list = new BigUint64Array(1);
-  const status = Number(koffi.load(path).func('C_GetFunctionList', 'unsigned long', ['void *'])(list));
+  const status = Number(handle.func('C_GetFunctionList', 'unsigned long', ['void *'])(list));
   if (status !== 0) throw new Pkcs11Error('C_GetFunctionList', status);
   const places = Object.values(FUNCTIONS).map(({ index }) => index);
   // CK_VERSION fills the first word, a pointer to each function the others.

@@ -14,6 +14,8 @@ export interface Pkcs11KeyStoreOptions extends Omit<TokenOptions, 'library' | 'i
   readonly module: string | Pkcs11Library;
   /** Milliseconds that only grow. */
   readonly now?: () => number;
+  /** Told once of every version that the token holds in a way that forbids its use; the store goes on without it. */
+  readonly onProblem?: (problem: KeyStoreError) => void;
 }
 
 /** The scheme of names: all keys of a version that were made together also have one CKA_ID. */
@@ -31,9 +33,11 @@ type VersionKeys = ReadonlyMap<MasterKeyPurpose, MasterKey>;
 interface Listing {
   readonly sessionNumber: number;
   readonly readAt: number;
-  /** Complete versions; a KeyStoreError for one that cannot be used. */
-  readonly versions: ReadonlyMap<number, VersionKeys | KeyStoreError>;
+  readonly versions: Versions;
 }
+
+/** Every version of which there is a key; a KeyStoreError for one that cannot be used. */
+type Versions = ReadonlyMap<number, VersionKeys | KeyStoreError>;
 
 /** How soon a version that another program added becomes the current one. */
 const LISTING_AGE_MS = 10_000;
@@ -47,23 +51,25 @@ const KEY_SORT: Template = { CLASS: CKO_SECRET_KEY, KEY_TYPE: CKK_AES, TOKEN: tr
 class Pkcs11KeyStore implements OpenKeyStore {
   readonly #session: TokenSession;
   readonly #now: () => number;
+  readonly #onProblem: (problem: KeyStoreError) => void;
+  readonly #toldOf = new Set<string>();
   #listing: Listing | undefined;
 
-  constructor(session: TokenSession, now: () => number) {
+  constructor(session: TokenSession, { now = () => performance.now(), onProblem = () => undefined }: Pick<Pkcs11KeyStoreOptions, 'now' | 'onProblem'>) {
     this.#session = session;
     this.#now = now;
+    this.#onProblem = onProblem;
   }
 
   async currentVersion(): Promise<number> {
     const version = (await this.versions()).at(-1);
-    if (version === undefined) throw new KeyStoreError('the token holds no master keys: add a version (npm run master-keys)');
+    if (version === undefined) throw new KeyStoreError('the token holds no master keys that can be used: add a version (npm run master-keys)');
     return version;
   }
 
   async versions(): Promise<readonly number[]> {
     const { versions } = await this.#session.run((turn) => this.#list(turn, LISTING_AGE_MS));
-    for (const keys of versions.values()) if (keys instanceof KeyStoreError) throw keys;
-    return [...versions.keys()].sort((a, b) => a - b);
+    return usableVersions(versions);
   }
 
   async deriveCardKey(uid: Bytes, purpose: CardKeyPurpose, version: number): Promise<Bytes> {
@@ -71,8 +77,8 @@ class Pkcs11KeyStore implements OpenKeyStore {
     if (zero !== undefined) return zero;
     const input = diversificationInput(uid, purpose);
     return this.#session.run(async (turn) => {
-      const known = (await this.#list(turn, Infinity)).versions.get(version);
-      const keys = known ?? (await this.#list(turn, 0)).versions.get(version);
+      let keys = (await this.#list(turn, Infinity)).versions.get(version);
+      if (keys === undefined || keys instanceof KeyStoreError) keys = (await this.#list(turn, 0)).versions.get(version);
       if (keys instanceof KeyStoreError) throw keys;
       const masterKey = keys?.get(masterKeyPurposeOf(purpose));
       if (masterKey === undefined) throw unknownVersion(purpose, version);
@@ -88,14 +94,20 @@ class Pkcs11KeyStore implements OpenKeyStore {
   async #list(turn: TokenTurn, maxAgeMs: number): Promise<Listing> {
     const known = this.#listing?.sessionNumber === turn.sessionNumber ? this.#listing : undefined;
     if (known !== undefined && this.#now() - known.readAt < maxAgeMs) return known;
-    this.#listing = { sessionNumber: turn.sessionNumber, readAt: this.#now(), versions: await listVersions(turn) };
-    return this.#listing;
+    const listing = { sessionNumber: turn.sessionNumber, readAt: this.#now(), versions: await listVersions(turn) };
+    this.#listing = listing;
+    for (const problem of listing.versions.values()) {
+      if (!(problem instanceof KeyStoreError) || this.#toldOf.has(problem.message)) continue;
+      this.#toldOf.add(problem.message);
+      this.#onProblem(problem);
+    }
+    return listing;
   }
 }
 
 /** Logs in and reads what there is; throws KeyStoreError for a token that is not there, or that refuses the PIN. */
 export async function openPkcs11KeyStore(options: Pkcs11KeyStoreOptions): Promise<OpenKeyStore> {
-  const store = new Pkcs11KeyStore(new TokenSession(tokenOptions(options)), options.now ?? (() => performance.now()));
+  const store = new Pkcs11KeyStore(new TokenSession(tokenOptions(options)), options);
   try {
     await store.versions();
     return store;
@@ -110,7 +122,7 @@ export async function addPkcs11KeyVersion(options: Pkcs11KeyStoreOptions): Promi
   const token = new TokenSession({ ...tokenOptions(options), isWritable: true });
   try {
     const held = await token.run(listVersions);
-    for (const keys of held.values()) if (keys instanceof KeyStoreError) throw keys;
+    // Never again a number of which there is any key: a card may have it.
     const version = Math.max(FIRST_KEY_VERSION - 1, ...held.keys()) + 1;
     if (version > MAX_KEY_VERSION) throw new KeyStoreError('all key versions are used');
     await token.run((turn) => generateVersion(turn, version), 'once');
@@ -128,6 +140,10 @@ export function readTokenPin(environment: Readonly<Record<string, string | undef
   const pin = readSecret(environment['KESSAI_PKCS11_PIN'], pinFile, 'PIN');
   if (pin === undefined || pin === '') throw new KeyStoreError('no PIN for the token: set KESSAI_PKCS11_PIN or name a PIN file');
   return pin;
+}
+
+function usableVersions(versions: Versions): number[] {
+  return [...versions].flatMap(([version, keys]) => (keys instanceof KeyStoreError ? [] : [version])).sort((a, b) => a - b);
 }
 
 function tokenOptions({ module, ...options }: Pkcs11KeyStoreOptions): TokenOptions {
@@ -158,39 +174,42 @@ interface NamedKey {
   readonly id: string;
   readonly purpose: MasterKeyPurpose;
   readonly handle: ObjectHandle;
+  /** Why it must not be used. */
+  readonly flaw: string | undefined;
 }
 
-async function listVersions({ library, session }: TokenTurn): Promise<ReadonlyMap<number, VersionKeys | KeyStoreError>> {
+async function listVersions({ library, session }: TokenTurn): Promise<Versions> {
   const byVersion = new Map<number, NamedKey[]>();
   for (const handle of await library.findObjects(session, KEY_SORT, MAX_KEYS)) {
-    const { LABEL: labelBytes, ID, SENSITIVE, EXTRACTABLE, ENCRYPT, VALUE_LEN } = await library.readAttributes(session, handle, ['LABEL', 'ID', 'SENSITIVE', 'EXTRACTABLE', 'ENCRYPT', 'VALUE_LEN']);
-    const label = new TextDecoder().decode(labelBytes);
+    const attributes = await library.readAttributes(session, handle, ATTRIBUTES_READ);
+    const label = new TextDecoder().decode(attributes.LABEL);
     const [, purposeName, versionText] = LABEL.exec(label) ?? [];
     const purpose = MASTER_KEY_PURPOSES.find((known) => String(known) === purposeName);
     const version = Number(versionText);
     if (purpose === undefined || version > MAX_KEY_VERSION) continue;
-    // Where the master key may come out, everything else that is done to keep it in is for nothing.
-    if (SENSITIVE[0] !== 1 || EXTRACTABLE[0] !== 0) throw new KeyStoreError(`the token does not keep "${label}" to itself: it must be sensitive and not extractable`);
-    if (ENCRYPT[0] !== 1 || !equalBytes(VALUE_LEN, KEY_LENGTH)) throw new KeyStoreError(`"${label}" is not an AES-128 key that may encrypt`);
-    byVersion.set(version, [...(byVersion.get(version) ?? []), { id: encodeHex(ID), purpose, handle }]);
+    byVersion.set(version, [...(byVersion.get(version) ?? []), { id: encodeHex(attributes.ID), purpose, handle, flaw: flawOf(label, attributes) }]);
   }
-  const complete = new Map<number, VersionKeys | KeyStoreError>();
-  for (const [version, keys] of byVersion) {
-    const one = completeKeys(version, keys);
-    if (one !== undefined) complete.set(version, one);
-  }
-  return complete;
+  return new Map([...byVersion].map(([version, keys]) => [version, completeKeys(version, keys)]));
+}
+
+const ATTRIBUTES_READ = ['LABEL', 'ID', 'SENSITIVE', 'EXTRACTABLE', 'ENCRYPT', 'VALUE_LEN'] as const;
+
+function flawOf(label: string, { SENSITIVE, EXTRACTABLE, ENCRYPT, VALUE_LEN }: Readonly<Record<(typeof ATTRIBUTES_READ)[number], Bytes>>): string | undefined {
+  // Where the master key may come out, everything else that is done to keep it in is for nothing.
+  if (SENSITIVE[0] !== 1 || EXTRACTABLE[0] !== 0) return `the token does not keep "${label}" to itself: it must be sensitive and not extractable`;
+  return ENCRYPT[0] === 1 && equalBytes(VALUE_LEN, KEY_LENGTH) ? undefined : `"${label}" is not an AES-128 key that may encrypt`;
 }
 
 /** Keys of one id, one of each purpose. Two such sets, or a purpose twice: cards may hold keys of either, so a person must decide. */
-function completeKeys(version: number, keys: readonly NamedKey[]): VersionKeys | KeyStoreError | undefined {
+function completeKeys(version: number, keys: readonly NamedKey[]): VersionKeys | KeyStoreError {
   const sets = [...new Set(keys.map(({ id }) => id))]
     .map((id) => keys.filter((key) => key.id === id))
     .filter((keysOfId) => MASTER_KEY_PURPOSES.every((purpose) => keysOfId.some((key) => key.purpose === purpose)));
   const [set] = sets;
-  if (set === undefined) return undefined;
+  if (set === undefined) return new KeyStoreError(`the master keys of version ${version} in the token are incomplete: being made just now, or cut off; they are not used`);
   if (sets.length > 1 || set.length > MASTER_KEY_PURPOSES.length) {
     return new KeyStoreError(`the token holds the master keys of version ${version} more than once (CKA_ID ${sets.map(([key]) => key?.id).join(', ')}): with the token's own tool delete those that no card has`);
   }
-  return new Map(set.map(({ purpose, handle }) => [purpose, { handle }]));
+  const flaw = set.find((key) => key.flaw !== undefined)?.flaw;
+  return flaw === undefined ? new Map(set.map(({ purpose, handle }) => [purpose, { handle }])) : new KeyStoreError(flaw);
 }
