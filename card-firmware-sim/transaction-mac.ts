@@ -3,19 +3,18 @@ import { Aes128, ZERO_BLOCK, truncateMac } from './crypto.ts';
 import { concatBytes, encodeUintLE } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 
-interface TransactionMacKeys {
-  readonly sesTmMacKey: Bytes;
-  readonly sesTmEncKey: Bytes;
+/** SesTMMACKey of the transaction whose counter, once committed, is `transactionCounter`. */
+export function deriveSesTmMacKey(appTmKey: Uint8Array, transactionCounter: number, uid: Uint8Array): Promise<Bytes> {
+  return deriveKey(0x5a, appTmKey, transactionCounter, uid);
 }
 
-/** Keys of the transaction whose counter, once committed, is `transactionCounter`. */
-export async function deriveTransactionMacKeys(appTmKey: Uint8Array, transactionCounter: number, uid: Uint8Array): Promise<TransactionMacKeys> {
-  const key = new Aes128(appTmKey);
-  const context = concatBytes(new Uint8Array([0x00, 0x01, 0x00, 0x80]), encodeUintLE(transactionCounter, 4), uid);
-  return {
-    sesTmMacKey: await key.cmac(concatBytes(new Uint8Array([0x5a]), context)),
-    sesTmEncKey: await key.cmac(concatBytes(new Uint8Array([0xa5]), context)),
-  };
+/** SesTMENCKey of the same transaction. */
+export function deriveSesTmEncKey(appTmKey: Uint8Array, transactionCounter: number, uid: Uint8Array): Promise<Bytes> {
+  return deriveKey(0xa5, appTmKey, transactionCounter, uid);
+}
+
+function deriveKey(label: number, appTmKey: Uint8Array, transactionCounter: number, uid: Uint8Array): Promise<Bytes> {
+  return new Aes128(appTmKey).cmac(concatBytes(new Uint8Array([label, 0x00, 0x01, 0x00, 0x80]), encodeUintLE(transactionCounter, 4), uid));
 }
 
 /** TMV: the truncated MAC over the transaction's TMI. */

@@ -2,7 +2,7 @@
 import { BLOCK_BYTES } from './crypto.ts';
 import { StatusError } from './status.ts';
 import { transactionMacFile, usableRecords, withFile } from './card-image.ts';
-import { computeTmv, deriveTransactionMacKeys } from './transaction-mac.ts';
+import { computeTmv, deriveSesTmMacKey } from './transaction-mac.ts';
 import { concatBytes } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardApplication, CardFile, RecordFile, TransactionMacFile, ValueFile } from './card-image.ts';
@@ -78,8 +78,7 @@ export async function applyTransaction(application: CardApplication, uid: Bytes,
 
 async function applyToTransactionMac(uid: Bytes, file: TransactionMacFile, transaction: Transaction): Promise<TransactionMacFile> {
   const counter = file.counter + 1;
-  const { sesTmMacKey } = await deriveTransactionMacKeys(file.appTmKey, counter, uid);
-  const tmv = await computeTmv(sesTmMacKey, transaction.tmi);
+  const tmv = await computeTmv(await deriveSesTmMacKey(file.appTmKey, counter, uid), transaction.tmi);
   const readerId = transaction.readerId?.authenticated === true ? transaction.readerId.readerId : file.readerId;
   return { ...file, counter, tmv, readerId };
 }

@@ -2,7 +2,7 @@
 import { applyTransaction, Transaction } from '../transaction.ts';
 import { BLOCK_BYTES } from '../crypto.ts';
 import { concatBytes, encodeUintLE } from '#protocol/bytes.ts';
-import { deriveTransactionMacKeys, encipherReaderId } from '../transaction-mac.ts';
+import { deriveSesTmEncKey, encipherReaderId } from '../transaction-mac.ts';
 import { fileAccess, isCounterUsedUp, requireDataAccess } from './file-access.ts';
 import { GRANTS, NEVER } from '../access-rights.ts';
 import { commitApplication, MAC_BOTH_WAYS, selectedApplication } from '../command.ts';
@@ -31,8 +31,7 @@ export const commitReaderId: SecuredCommand = {
 };
 
 async function encipheredReaderId({ appTmKey, counter, readerId }: TransactionMacFile, uid: Bytes): Promise<Bytes> {
-  const { sesTmEncKey } = await deriveTransactionMacKeys(appTmKey, counter + 1, uid);
-  return encipherReaderId(sesTmEncKey, readerId);
+  return encipherReaderId(await deriveSesTmEncKey(appTmKey, counter + 1, uid), readerId);
 }
 
 /** Option byte of CommitTransaction: answer with the new TMC and TMV. */
