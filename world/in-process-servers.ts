@@ -29,9 +29,6 @@ export const PRODUCTS = [
   { productId: 'ink', name: 'A stick of ink', unitMinor: 20_000n },
 ];
 
-/** More than any test loads, but for those about the limits. */
-export const LOAD_LIMITS = { orderMinor: 100_000n, dayMinor: 10_000_000n };
-
 export interface InProcessShop {
   readonly shopId: string;
   readonly origin: string;
@@ -45,6 +42,8 @@ export interface InProcessServers {
   readonly security: SecurityService;
   /** Version of the master keys that cards are issued with now; cards of an older one are re-keyed at their next contact. */
   readonly keyVersion: { current: number };
+  /** More than any test loads, but for those about the limits. */
+  readonly loadLimits: { orderMinor: bigint; dayMinor: bigint };
   readonly application: ApplicationService;
   readonly operating: OperatingService;
   readonly applicationParts: ApplicationParts;
@@ -65,6 +64,7 @@ export interface Surroundings {
 export async function createInProcessServers({ pki, now, journal, tallyOf }: Surroundings): Promise<InProcessServers> {
   const random = platformRandom;
   const keyVersion = { current: 1 };
+  const loadLimits = { orderMinor: 100_000n, dayMinor: 10_000_000n };
   const newId = (): string => crypto.randomUUID();
   const verifier = pki.verifier(now);
   const information = createInformationService({ store: createMemoryInformationStore(), customersAuthority: pki.customersAuthority, verifier, now, random, newId });
@@ -74,7 +74,7 @@ export async function createInProcessServers({ pki, now, journal, tallyOf }: Sur
     sessions: new CardSessions<SessionContext>({ now }),
     information,
     verifier: pki.verifier(now),
-    loadLimits: LOAD_LIMITS,
+    loadLimits,
     journal,
     tally: tallyOf('security'),
     now,
@@ -88,6 +88,7 @@ export async function createInProcessServers({ pki, now, journal, tallyOf }: Sur
     information,
     security,
     keyVersion,
+    loadLimits,
     application: createApplicationService(applicationParts),
     operating: createOperatingService(applicationParts),
     applicationParts,

@@ -7,7 +7,9 @@ import { CardDialog } from './card-dialog.ts';
 import type { SecurityParts } from './parts.ts';
 import { rekeyCard } from './rekey.ts';
 
-export function createRekeying({ store, keyStore, sessions, random }: SecurityParts): Pick<SecurityService, 'openRekey' | 'continueRekey'> {
+export type Rekeying = Pick<SecurityService, 'openRekey' | 'continueRekey'>;
+
+export function createRekeying({ store, keyStore, sessions, random }: Pick<SecurityParts, 'store' | 'keyStore' | 'sessions' | 'random'>): Rekeying {
   return {
     openRekey: async ({ cardId }) => {
       const issued = await store.findCard(cardId);

@@ -18,7 +18,7 @@ export interface Opening {
 }
 
 /** Starts a session under key 1 and answers the card's challenge, unless the card's keys have to be brought up to date first. */
-export async function openSession(parts: SecurityParts, signed: { readonly cardId: string; readonly cardChallenge: string }, opening: Opening, context: SessionContext): Promise<OpenedOrRekey> {
+export async function openSession(parts: Pick<SecurityParts, 'store' | 'keyStore' | 'sessions'>, signed: { readonly cardId: string; readonly cardChallenge: string }, opening: Opening, context: SessionContext): Promise<OpenedOrRekey> {
   const { store, keyStore, sessions } = parts;
   const { cardId } = signed;
   const uid = parseHex(cardId);
