@@ -51,16 +51,23 @@ const MEANT: readonly MeantCommand[] = [
   meant(0xc8, [], zeros(16), MAC),
   meant(0xdf, [15], [], MAC),
   meant(0xce, [15, 3, 0x10, 0x1f, 2], zeros(17), FULL),
+  // The forms in frames of a card with free applications.
+  meant(0xbd, [4, ...zeros(6)], [], MAC),
+  meant(0x3d, [4, 0, 0, 0, 4, 0, 0], [1, 2, 3, 4], FULL),
+  meant(0xbb, [1, ...zeros(6)], [], MAC),
+  meant(0x3b, [1, 0, 0, 0, 16, 0, 0], zeros(16), FULL),
   meant(0x71, [0, 0], [], PLAIN),
   meant(0x77, [0], [], PLAIN),
 ];
 export const COMMAND_KINDS = MEANT.length;
 
+/** Applications, files, key settings and the authentication of a blank card. */
+const OF_FREE_APPLICATIONS: readonly number[] = [0x1a, 0x45, 0x54, 0x5a, 0x6a, 0x6d, 0x6e, 0xc0, 0xc1, 0xca, 0xcb, 0xcc, 0xcd, 0xda, 0xdb, 0xfc];
 /** In rising order, each once. */
-export const INSTRUCTIONS: readonly number[] = [...new Set(MEANT.map(({ instruction }) => instruction))].sort((a, b) => a - b);
+export const INSTRUCTIONS: readonly number[] = [...new Set([...MEANT.map(({ instruction }) => instruction), ...OF_FREE_APPLICATIONS])].sort((a, b) => a - b);
 
 /** Commands that change nothing before a commit: they bring a session into deeper states. */
-export const HARMLESS: readonly number[] = MEANT.flatMap(({ instruction }, kind) => ([0x6c, 0xdc, 0x0c, 0x8b, 0xba, 0xeb, 0xad, 0xab, 0xc8, 0x60, 0x77].includes(instruction) ? [kind] : []));
+export const HARMLESS: readonly number[] = MEANT.flatMap(({ instruction }, kind) => ([0x6c, 0xdc, 0x0c, 0x8b, 0xba, 0xeb, 0xad, 0xab, 0xbd, 0xbb, 0x3b, 0xc8, 0x60, 0x77].includes(instruction) ? [kind] : []));
 
 export class FuzzSession {
   /** Selection of the application and both passes of the authentication. */

@@ -39,8 +39,8 @@ const BATCH_APDUS = 1000;
 const BATCH_LIMIT_MS = 60_000;
 const MAX_ANSWER_BYTES = 255;
 const MAX_COMMAND_BYTES = 300;
-/** Of four batches three try a personalised Light, and one a blank card with free applications. */
-const CARDS: readonly ProfileName[] = ['light', 'light', 'ev3', 'light', 'light', 'light', 'ev2', 'light'];
+/** Which cards are tried in turn: most of them personalised. */
+const CARDS: readonly (() => CardImage)[] = [personalisedLight, personalisedLight, () => personalisedFree('ev3'), () => blank('ev2'), personalisedLight, personalisedLight, () => personalisedFree('ev2'), () => blank('ev3')];
 
 /** Stops at the first finding. */
 export async function fuzzChip({ count, seed, onProgress }: FuzzOptions): Promise<FuzzReport> {
@@ -50,7 +50,7 @@ export async function fuzzChip({ count, seed, onProgress }: FuzzOptions): Promis
   let finding: FuzzFinding | undefined;
   for (let done = 0; done < count && finding === undefined; done += BATCH_APDUS) {
     onProgress?.(done);
-    const batch = new Batch(CARDS[(done / BATCH_APDUS) % CARDS.length] ?? 'light', random, session, answers);
+    const batch = new Batch((CARDS[(done / BATCH_APDUS) % CARDS.length] ?? personalisedLight)(), random, session, answers);
     finding = await batch.run(Math.min(BATCH_APDUS, count - done), done);
   }
   if (finding === undefined) onProgress?.(count);
@@ -68,11 +68,11 @@ class Batch {
   #sent: Bytes = new Uint8Array();
   #sentCount = 0;
 
-  constructor(profile: ProfileName, random: SeededRandom, session: FuzzSession, answers: Record<string, number>) {
+  constructor(image: CardImage, random: SeededRandom, session: FuzzSession, answers: Record<string, number>) {
     this.#random = random;
     this.#session = session;
     this.#answers = answers;
-    this.#before = personalised(createFactoryImage({ profile, random: FIXED_RANDOM }));
+    this.#before = image;
     this.#memory = new VolatileCardMemory(this.#before);
     this.#chip = new Chip({
       memory: this.#memory,
@@ -191,8 +191,13 @@ function flipped(bytes: Bytes, bit: number): Bytes {
   return changed;
 }
 
-/** A Light on which nothing is free and key 0 may do everything in full mode; a blank card stays as it is. */
-function personalised(image: CardImage): CardImage {
+function blank(profile: ProfileName): CardImage {
+  return createFactoryImage({ profile, random: FIXED_RANDOM });
+}
+
+/** A Light on which nothing is free, and key 0 may do everything in full mode. */
+function personalisedLight(): CardImage {
+  const image = blank('light');
   const rights = { read: 0, write: 0, readWrite: 0, change: 0 };
   return {
     ...image,
@@ -207,10 +212,17 @@ function personalised(image: CardImage): CardImage {
   };
 }
 
+/** The same application on a card with free applications, of which nobody may make another. */
+function personalisedFree(profile: ProfileName): CardImage {
+  const image = blank(profile);
+  return { ...image, picc: { ...image.picc, keySettings: 0 }, applications: personalisedLight().applications.map((application) => ({ ...application, aid: 1 })) };
+}
+
 /** A blank card may be given applications by whoever comes; on all others only failed authentications leave a trace. */
 function isSameButForFailures(now: CardImage, before: CardImage): boolean {
   if (before.applications.length === 0) return true;
-  return now.picc === before.picc && now.applications.every((application, index) => {
+  if (now.applications.length !== before.applications.length || now.picc.keySettings !== before.picc.keySettings || now.picc.configuration !== before.picc.configuration) return false;
+  return now.applications.every((application, index) => {
     const old = before.applications[index];
     return application.files === old?.files && application.name === old.name && application.keys.every((key, keyNo) => key.value === old.keys[keyNo]?.value);
   });
