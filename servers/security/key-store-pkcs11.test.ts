@@ -1,4 +1,4 @@
-import { chmodSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import koffi from 'koffi';
@@ -7,8 +7,7 @@ import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { deriveSubkeys } from './desfire/cmac.ts';
 import { diversificationBlocks, keyOfDiversification } from './desfire/diversification.ts';
 import { knownMasterKeys, UID } from './key-store.contract.ts';
-import { openKeyStore } from './key-store-open.ts';
-import { addPkcs11KeyVersion, masterKeyLabel, openPkcs11KeyStore, readTokenPin, type Pkcs11KeyStoreOptions } from './key-store-pkcs11.ts';
+import { addPkcs11KeyVersion, masterKeyLabel, openPkcs11KeyStore, type Pkcs11KeyStoreOptions } from './key-store-pkcs11.ts';
 import { loadPkcs11Library, Pkcs11Error, type Pkcs11Library } from './key-store-pkcs11-library.ts';
 import { CKA, CKF, type AttributeName } from './key-store-pkcs11-standard.ts';
 import { TokenSession } from './key-store-pkcs11-token.ts';
@@ -193,6 +192,20 @@ describe('a session with the token', () => {
     expect(counting.calls).toMatchObject({ logIn: 2, openSession: 2 });
   });
 
+  it('does one thing after the other', async () => {
+    let underWay = 0;
+    const counting = watched({
+      encryptCbc: async (...given) => {
+        expect(++underWay).toBe(1);
+        return library.encryptCbc(...given).finally(() => underWay--);
+      },
+    });
+    const store = await open({ module: counting.library });
+    const keys = await Promise.all(Array.from({ length: 10 }, () => allKeys(store)));
+    expect(new Set(keys.map(String)).size).toBe(1);
+    expect(counting.calls.logIn).toBe(1);
+  });
+
   it('is made anew when another part of the process has ended the library', async () => {
     const store = await open();
     const before = await allKeys(store);
@@ -246,6 +259,7 @@ describe('a session with the token', () => {
     const asked = [0, 1].map(() => session.run((turn) => { begun++; return turn.library.encryptCbc(turn.session, 0n, new Uint8Array(16)); }));
     for (const result of await Promise.allSettled(asked)) expect(result).toMatchObject({ reason: expect.objectContaining({ message: `the token ${TOKEN_LABEL} did not answer within 0.03 s` }) as Error });
     answer();
+    await session.run(() => Promise.resolve());
     await session.close();
     expect(begun).toBe(1);
   });
@@ -287,42 +301,5 @@ describe('a token that cannot be used', () => {
     const text = join(token.folder, 'text.so');
     writeFileSync(text, 'no library');
     await expect(open({ module: text })).rejects.toThrow(KeyStoreError);
-  });
-});
-
-describe('the PIN', () => {
-  it('comes from the environment first, then from the first line of a private file', () => {
-    const file = join(token.folder, 'pin');
-    writeFileSync(file, '1234\nmore\n', { mode: 0o600 });
-    expect(readTokenPin({ KESSAI_PKCS11_PIN: '5678' }, file)).toBe('5678');
-    expect(readTokenPin({}, file)).toBe('1234');
-    chmodSync(file, 0o640);
-    expect(() => readTokenPin({}, file)).toThrow('chmod 600');
-    expect(() => readTokenPin({})).toThrow('no PIN');
-    expect(() => readTokenPin({ KESSAI_PKCS11_PIN: '' })).toThrow('no PIN');
-  });
-});
-
-describe('the configured key store', () => {
-  const noProblem = (problem: KeyStoreError) => expect.fail(problem.message);
-
-  it('is the token, whose PIN is gone from the environment afterwards', async () => {
-    const config = { kind: 'pkcs11', module: token.module, tokenLabel: TOKEN_LABEL, pinFile: null } as const;
-    const environment: Record<string, string> = { KESSAI_PKCS11_PIN: TOKEN_PIN, OTHER: 'stays' };
-    await expect(openKeyStore(config, environment, noProblem)).rejects.toThrow('add a version');
-    expect(environment).toEqual({ OTHER: 'stays' });
-    await addPkcs11KeyVersion(options());
-    const store = await openKeyStore(config, { KESSAI_PKCS11_PIN: TOKEN_PIN }, noProblem);
-    opened.push(store);
-    expect(await store.currentVersion()).toBe(1);
-  });
-
-  it('is the file, made at the first start, whose passphrase is gone from the environment afterwards', async () => {
-    const config = { kind: 'file', path: join(token.folder, 'keys.json'), passphraseFile: null } as const;
-    const environment = { KESSAI_KEY_STORE_PASSPHRASE: 'correct horse battery staple' };
-    const store = await openKeyStore(config, environment, noProblem);
-    opened.push(store);
-    expect(environment).toEqual({});
-    expect(await store.versions()).toEqual([1]);
   });
 });
