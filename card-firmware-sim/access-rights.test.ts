@@ -21,6 +21,8 @@ describe('access rights', () => {
     credit: { apdu: '900C000005030000000000', needs: 'readWrite' },
     readRecords: { apdu: '90AB0000070100000000000000', needs: 'read readWrite' },
     writeRecord: { apdu: '908B000008010000000100000000', needs: 'write readWrite' },
+    updateRecord: { apdu: '90BA00000B01000000000000010000FF00', needs: 'readWrite' },
+    clearRecordFile: { apdu: '90EB0000010100', needs: 'write readWrite' },
     readData: { apdu: '90AD0000070000000001000000', needs: 'read readWrite' },
     writeData: { apdu: '908D000008000000000100000000', needs: 'write readWrite' },
   };
