@@ -102,15 +102,15 @@ export class ReorderingEeprom extends MemoryEeprom {
   }
 
   /** What the disk holds when the power is back; `tear` says how far each write since the last barrier came. */
-  surviving(tear: (index: number) => Tear): Bytes {
+  surviving(tear: (index: number, page: number) => Tear): Bytes {
     this.#keep(tear);
     return this.#durable.slice();
   }
 
-  #keep(tear: (index: number) => Tear): void {
+  #keep(tear: (index: number, page: number) => Tear): void {
     this.#pending.forEach(({ page, content }, index) => {
       const at = page * PAGE_BYTES;
-      this.#durable.set(TEARS[tear(index)](this.#durable.slice(at, at + PAGE_BYTES), content), at);
+      this.#durable.set(TEARS[tear(index, page)](this.#durable.slice(at, at + PAGE_BYTES), content), at);
     });
     this.#pending = [];
   }
