@@ -115,6 +115,12 @@ export function describeInformationOfCards(name: string, openStore: () => Promis
         }
       });
 
+      test('to a customer who comes several times at once every answer is true', async () => {
+        const code = await addCode((await register(null)).cardId);
+        const customerId = await addCustomer();
+        expect(await Promise.all(Array.from({ length: 6 }, () => store.linkCard({ ...code, customerId, now: NOW })))).toEqual(Array.from({ length: 6 }, () => true));
+      });
+
       test('a customer who is not there links nothing, and the code stays free', async () => {
         const code = await addCode((await register(null)).cardId);
         await expect(store.linkCard({ ...code, customerId: randomUUID(), now: NOW })).rejects.toThrow();
