@@ -109,7 +109,7 @@ test('a used order, an issued card and a made key are there after kill -9 of Pos
   await Promise.all([cards.useOrder('order', 1), cards.recordIssued({ cardId, keyVersion: 1, issuedAt: 1 }), customers.enrol('code', 2, () => Promise.resolve(key)), customers.registerCard({ cardId, customerId: 'customer', currency: 'JPY', limitMinor: 5n })]);
   await crash();
   expect(await cards.useOrder('order', 2)).toBe(false);
-  expect(await cards.findCard(cardId)).toEqual({ cardId, keyVersion: 1, issuedAt: 1 });
+  expect(await cards.findCard(cardId)).toEqual({ cardId, keyVersion: 1, rekeyingTo: null, issuedAt: 1 });
   expect(await customers.enrol('code', 3, () => Promise.resolve(key))).toBeUndefined();
   expect(await customers.findCustomerByKey('thumbprint')).toEqual({ customerId: 'customer', chain: ['leaf'] });
   expect((await customers.findCard(cardId))?.limitMinor).toBe(5n);
