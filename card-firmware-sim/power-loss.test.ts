@@ -179,7 +179,11 @@ class Game {
       this.#card.host.session = undefined;
     },
     first: () => Promise.resolve(),
-    cut: ({ write, tear }) => this.#cutCommit(write, tear),
+    cut: async (chance) => {
+      // There is always something that can be lost.
+      await this.#moves.debit(chance);
+      await this.#cutCommit(chance);
+    },
   };
 
   #adds(change: Partial<Pending>): void {
@@ -191,7 +195,7 @@ class Game {
     this.#pending = NOTHING;
   }
 
-  async #cutCommit(write: number, tear: Tear): Promise<void> {
+  async #cutCommit({ write, tear }: Chance): Promise<void> {
     const [old, next] = [this.#expected, committed(this.#expected, this.#pending)];
     this.#torn.eeprom.cutAt(write, tear);
     const { status } = await this.#card.commit();
@@ -200,9 +204,9 @@ class Game {
     this.#expected = witness(this.#torn.image);
     this.#pending = NOTHING;
     // What was acknowledged must be there; of what was cut, all or nothing.
-    if (!isCut) expect([status, this.#expected]).toEqual([old === next ? 0x910c : 0x9100, next]);
+    if (!isCut) expect([status, this.#expected]).toEqual([0x9100, next]);
     else expect([old, next]).toContainEqual(this.#expected);
-    if (isCut && old !== next) this.cuts[this.#expected.counter === old.counter ? 'old' : 'new']++;
+    if (isCut) this.cuts[this.#expected.counter === old.counter ? 'old' : 'new']++;
   }
 
   async #losesPower(): Promise<void> {
@@ -230,15 +234,16 @@ describe('any sequence of commands', () => {
     const cuts = { old: 0, new: 0 };
     const chance = fc.record({ garbage: fc.uint8Array({ maxLength: 20 }), write: fc.integer({ min: 1, max: 8 }), tear: fc.constantFrom<Tear>(...TEAR_NAMES) });
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(step, chance), { maxLength: 30 }), async (steps) => {
+      fc.asyncProperty(fc.array(fc.tuple(step, chance), { maxLength: 30, size: 'max' }), async (steps) => {
         const game = await Game.begin();
         for (const [one, chosen] of steps) await game.play(one, chosen);
         cuts.old += game.cuts.old;
         cuts.new += game.cuts.new;
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
-    expect(cuts.old).toBeGreaterThan(10);
-    expect(cuts.new).toBeGreaterThan(10);
+    expect(cuts.old).toBeGreaterThan(20);
+    expect(cuts.new).toBeGreaterThan(20);
+    process.stdout.write(`cut in any sequence of commands: ${JSON.stringify(cuts)}\n`);
   });
 });

@@ -73,7 +73,7 @@ function numbersOf(file: CardFile): number[] {
   }
 }
 
-it.each(['first', 'second'])('all of a commit or nothing of it, and never less than was acknowledged: %s card', { concurrent: true, timeout: 60_000 }, async (name) => {
+it.each(['first', 'second'])('all of a commit or nothing of it, and never less than was acknowledged: %s card', { concurrent: true, timeout: 120_000 }, async (name) => {
   const path = join(folder, `${name}.image`);
   (await FileCardMemory.open(path, factoryImage)).close();
   for (let kills = 0; kills < 16; kills++) {
@@ -89,7 +89,7 @@ it.each(['first', 'second'])('all of a commit or nothing of it, and never less t
   }
 });
 
-it('a conversion leaves the former image or the converted one', { concurrent: true, timeout: 60_000 }, async () => {
+it('a conversion leaves the former image or the converted one', { concurrent: true, timeout: 120_000 }, async () => {
   const path = join(folder, 'former.image');
   for (let kills = 0; kills < 8; kills++) {
     writeFileSync(path, JSON.stringify(FORMAT_1));
