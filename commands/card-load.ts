@@ -32,10 +32,11 @@ async function run(options: LoadOptions): Promise<number> {
     say('Put the card on the reader and leave it there.');
     return lostCardId === undefined ? loadCard(desk, { currency, amountMinor }) : replaceCard(desk, { currency, amountMinor, lostCardId, countAsNotDebited });
   });
-  const { kind, cardId, balanceAfterMinor, decided } = report;
-  print({ kind, cardId, amountMinor, currency, balanceAfterMinor, decided, ...(lostCardId === undefined ? {} : { lostCardId }) }, options, () => [
+  const { kind, paymentId, cardId, balanceAfterMinor, decided } = report;
+  print({ kind, paymentId, cardId, amountMinor, currency, balanceAfterMinor, decided, ...(lostCardId === undefined ? {} : { lostCardId }) }, options, () => [
     ...decided.map((earlier) => `Settled on the way: ${earlier.kind} of ${earlier.amountMinor}, ${earlier.outcome} (${earlier.paymentId}).`),
     `Card ${cardId}: ${amountMinor} ${currency} (minor units) ${lostCardId === undefined ? 'loaded' : `moved from the lost card ${lostCardId}`}; ${balanceAfterMinor === null ? 'its balance was not read any more' : `it holds ${balanceAfterMinor}`}.`,
+    `Proof of it: npm run receipt -- --payment ${paymentId}`,
   ]);
   return EXIT.done;
 }

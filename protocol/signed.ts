@@ -129,9 +129,19 @@ export async function verifyMessage<Type extends MessageType>(type: Type, jws: s
     (cause: unknown) => Promise.reject(new Failure(type.refusal, { cause })),
   );
   tally?.({ kind: 'verified', typ: type.typ });
+  return { body: parseBody(type, payload), jws, digest: await digestOf(jws), sender };
+}
+
+/** The body of a message that was verified when it came and has been kept since: verifies nothing. */
+export function readKeptBody<Type extends MessageType>(type: Type, jws: Jws): BodyOf<Type> {
+  if (parseHeader(jws).typ !== type.typ) throw new Failure('message/wrong-type', { detail: `${type.typ} expected` });
+  return parseBody(type, decodeBase64url(jws.split('.')[1] ?? ''));
+}
+
+function parseBody<Type extends MessageType>(type: Type, payload: Uint8Array): BodyOf<Type> {
   const parsed = v.safeParse(type.schema, parseStrictJson(decodeText(payload)));
   if (!parsed.success) throw new Failure('message/malformed', { detail: `${type.typ}: ${describeIssues(parsed.issues)}` });
-  return { body: parsed.output, jws, digest: await digestOf(jws), sender };
+  return parsed.output;
 }
 
 /** A sender with a certificate of this role: its chain travels in the message, or was seen before by this verifier. */

@@ -41,7 +41,7 @@ const account = {
   open: [{ paymentId, kind: 'pay' as const, amountMinor: 5n, shopId: 'hanamaru', writtenAt: at, expired: false }],
 };
 const receipt = {
-  format: 'kessai-receipt-1' as const, paymentId, kind: 'pay' as const, cardId, operationId, amountMinor: 2_100n, currency: 'JPY' as const, bill: { shopId: 'hanamaru', billId: 'bill-0001', billDigest: digest },
+  format: 'kessai-receipt-1' as const, paymentId, kind: 'pay' as const, cardId, operationId, amountMinor: 2_100n, currency: 'JPY' as const, bill: { shopId: 'hanamaru', billId: 'bill-0001', billDigest: digest, shopChain: ['AAAA'] },
   decidedAt: at, request: jws, statement: jws, consent: jws, notice: jws, proof: { keyVersion: 1, transactionCounter: 2, transactionMac: operationId, transactionMacInput: '8B01' },
 };
 
@@ -122,7 +122,7 @@ function changed(value: Json, path: Path, replacement: Json | undefined): Json {
 /** A list that may be empty, a flag, and the words that a shop or operator writes freely take what the others do not. */
 function isRightful(path: Path, was: Json, now: Json): boolean {
   const key = String(path.at(-1));
-  if (Array.isArray(now)) return ['responses', 'decided', 'records', 'open', 'countAsNotDebited'].includes(key);
+  if (Array.isArray(now)) return ['responses', 'decided', 'records', 'open', 'countAsNotDebited', 'shopChain'].includes(key);
   if (typeof now === 'boolean') return typeof was === 'boolean';
   return ['name', 'productId', 'shopName'].includes(key) && (now === ' ' || now === '\u0000');
 }

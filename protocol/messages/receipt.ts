@@ -16,7 +16,10 @@ export const receiptSchema = v.strictObject({
   operationId: operationIdSchema,
   amountMinor: amountSchema,
   currency: currencySchema,
-  bill: v.nullable(v.strictObject({ shopId: shopIdSchema, billId: billIdSchema, billDigest: digestSchema })),
+  /** `shopChain`: certificates of the key that signed the BILL, DER in base64url, leaf first, since the BILL itself names the key by its thumbprint only; empty if it is registered no more. */
+  bill: v.nullable(
+    v.strictObject({ shopId: shopIdSchema, billId: billIdSchema, billDigest: digestSchema, shopChain: v.pipe(v.array(v.pipe(v.string(), v.regex(/^[\w-]+$/), v.maxLength(8192))), v.maxLength(3)) }),
+  ),
   decidedAt: timeSchema,
   /** The payment request, with the BILL in it, or the operator's order. */
   request: jwsSchema,

@@ -1,7 +1,9 @@
 /** What an operator orders without a card: an account looked at, a lost card blocked, the proof of one operation. */
 import { Failure } from '#protocol/failure.ts';
 import type { CardAccount } from '#protocol/messages/card-account.ts';
+import { paymentRequest } from '#protocol/messages/payment-request.ts';
 import type { Receipt } from '#protocol/messages/receipt.ts';
+import { parseHeader, readKeptBody, type Jws } from '#protocol/signed.ts';
 import type { OrderKind, VerifiedOrder } from '../shared/operator-order.ts';
 import { isOrderOf, type Begun, type Turn } from './order-turn.ts';
 import type { ApplicationParts } from './parts.ts';
@@ -37,14 +39,20 @@ async function block({ body: { cardId }, jws }: VerifiedOrder<'block'>, parts: A
 }
 
 /** Throws `payment/unknown` for an operation that is not proved by a transaction MAC. */
-async function receiptOf(paymentId: string, { store }: Pick<ApplicationParts, 'store'>): Promise<Receipt> {
+async function receiptOf(paymentId: string, { store, information }: Pick<ApplicationParts, 'store' | 'information'>): Promise<Receipt> {
   const operation = await store.find(paymentId);
   const proof = operation === undefined ? null : proofOf(operation);
   if (operation === undefined || proof === null || operation.decidedAt === null) throw new Failure('payment/unknown');
   const { kind, cardId, operationId, amountMinor, currency, bill, decidedAt, request, notice, evidence } = operation;
   const said = evidence?.by === 'notice' ? evidence : { statement: null, consent: null };
-  const billed = bill === null ? null : { shopId: bill.shopId, billId: bill.billId, billDigest: bill.billDigest };
+  const billed = bill === null ? null : { shopId: bill.shopId, billId: bill.billId, billDigest: bill.billDigest, shopChain: await shopChainOf(request, information) };
   return { format: 'kessai-receipt-1', paymentId, kind, cardId, operationId, amountMinor, currency, bill: billed, decidedAt, request, statement: said.statement, consent: said.consent, notice, proof };
+}
+
+/** The certificates that the shop's key was registered with; none if it is registered no more. */
+async function shopChainOf(request: Jws, information: ApplicationParts['information']): Promise<string[]> {
+  const { bill } = readKeptBody(paymentRequest, request);
+  return (await information.findShopByKey({ thumbprint: parseHeader(bill)['x5t#S256'] }))?.chain ?? [];
 }
 
 /** Only of what the card has committed: a reading that found nothing shows the proof of another operation. */
