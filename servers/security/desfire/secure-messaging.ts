@@ -1,13 +1,14 @@
 /** EV2 secure messaging from the host's side: seals commands and opens answers for a given counter; holds no state. */
 import { timingSafeEqual } from 'node:crypto';
-import { responseData, statusWord, wrapNative, type CardCommand } from '#protocol/apdu.ts';
-import { concatBytes, encodeUintLE, type Bytes } from '#protocol/bytes.ts';
+import { statusWord, wrapNative, type CardCommand } from '#protocol/apdu.ts';
+import { concatBytes, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { AesCmac, BLOCK_BYTES, decryptCbc, encryptCbc, padBlocks } from './cmac.ts';
+import { AesCmac, BLOCK_BYTES, cipherInput, decryptCbc, encryptCbc, padBlocks } from './cmac.ts';
 import { SW } from './instructions.ts';
 import { CardRefusal } from './refusal.ts';
 
 const MAC_BYTES = 8;
+const STATUS_BYTES = 2;
 
 /** K_SES: what the mutual authentication leaves behind on both sides. */
 export interface SessionKeys {
@@ -38,7 +39,7 @@ export function sealCommand(keys: SessionKeys, counter: number, command: NativeC
   const { instruction, header, data, protection } = command;
   const enciphered = protection === 'full' && data.length > 0;
   const body = enciphered ? encryptCbc(keys.encryptionKey, padBlocks(data), initialVector(keys, COMMAND_LABEL, counter)) : data;
-  const mac = keys.mac.computeShort(Uint8Array.of(instruction), encodeUintLE(counter, 2), keys.transactionIdentifier, header, body);
+  const mac = keys.mac.computeShort(Uint8Array.of(instruction, counter & 0xff, counter >> 8), keys.transactionIdentifier, header, body);
   return { apdu: wrapNative(instruction, concatBytes(header, body, mac)), expectedStatus: SW.Ok };
 }
 
@@ -47,22 +48,23 @@ export function sealCommand(keys: SessionKeys, counter: number, command: NativeC
  * Throws CardRefusal for another status word, Failure `card/answer` for anything that this card did not make for this place.
  */
 export function openAnswer(keys: SessionKeys, counter: number, protection: AnswerProtection, response: Bytes): Bytes {
-  if (response.length < 2) throw new Failure('card/answer', { detail: 'no status word' });
+  if (response.length < STATUS_BYTES) throw new Failure('card/answer', { detail: 'no status word' });
   const status = statusWord(response);
   if (status !== SW.Ok) throw new CardRefusal(status);
-  const answer = responseData(response);
+  const answerBytes = response.length - STATUS_BYTES;
   if (protection === 'none') {
-    if (answer.length > 0) throw new Failure('card/answer', { detail: 'data where only a status word belongs' });
-    return answer;
+    if (answerBytes > 0) throw new Failure('card/answer', { detail: 'data where only a status word belongs' });
+    return new Uint8Array();
   }
-  if (answer.length < MAC_BYTES) throw new Failure('card/answer', { detail: 'no MAC' });
-  const body = answer.slice(0, -MAC_BYTES);
-  const expected = keys.mac.computeShort(Uint8Array.of(status & 0xff), encodeUintLE(counter + 1, 2), keys.transactionIdentifier, body);
+  if (answerBytes < MAC_BYTES) throw new Failure('card/answer', { detail: 'no MAC' });
+  const body = response.slice(0, answerBytes - MAC_BYTES);
+  const next = counter + 1;
+  const expected = keys.mac.computeShort(Uint8Array.of(status & 0xff, next & 0xff, next >> 8), keys.transactionIdentifier, body);
   // The relay chooses every byte here: nothing of the body is looked at before its MAC is right.
-  if (!timingSafeEqual(expected, answer.subarray(-MAC_BYTES))) throw new Failure('card/answer', { detail: 'wrong MAC' });
+  if (!timingSafeEqual(expected, response.slice(body.length, answerBytes))) throw new Failure('card/answer', { detail: 'wrong MAC' });
   if (protection === 'mac' || body.length === 0) return body;
   if (body.length % BLOCK_BYTES !== 0) throw new Failure('card/answer', { detail: 'enciphered data of broken length' });
-  return removePadding(decryptCbc(keys.encryptionKey, body, initialVector(keys, RESPONSE_LABEL, counter + 1)));
+  return removePadding(decryptCbc(keys.encryptionKey, body, initialVector(keys, RESPONSE_LABEL, next)));
 }
 
 const COMMAND_LABEL = Uint8Array.of(0xa5, 0x5a);
@@ -70,7 +72,11 @@ const RESPONSE_LABEL = Uint8Array.of(0x5a, 0xa5);
 
 /** IVc and IVr (NT4H2421Gx, 9.1.4): an encrypted counter, so no IV is used twice in a session. */
 export function initialVector(keys: Pick<SessionKeys, 'encryptionKey' | 'transactionIdentifier'>, label: Uint8Array, counter: number): Bytes {
-  const plain = concatBytes(label, keys.transactionIdentifier, encodeUintLE(counter, 2), new Uint8Array(8));
+  const plain = cipherInput(BLOCK_BYTES).fill(0);
+  plain.set(label);
+  plain.set(keys.transactionIdentifier, 2);
+  plain[6] = counter & 0xff;
+  plain[7] = counter >> 8;
   return encryptCbc(keys.encryptionKey, plain);
 }
 

@@ -21,7 +21,25 @@ export interface SealedCommand<T> {
   /** CmdCtr before this command. */
   readonly counter: number;
   /** Verifies and deciphers, whatever has become of the session since; throws as `openAnswer` does. */
-  readonly open: (response: Bytes) => T;
+  open(response: Bytes): T;
+}
+
+class CommandInPlace<T> implements SealedCommand<T> {
+  readonly command: CardCommand;
+  readonly counter: number;
+  readonly #keys: SessionKeys;
+  readonly #typed: TypedCommand<T>;
+
+  constructor(keys: SessionKeys, counter: number, typed: TypedCommand<T>) {
+    this.command = sealCommand(keys, counter, typed);
+    this.counter = counter;
+    this.#keys = keys;
+    this.#typed = typed;
+  }
+
+  open(response: Bytes): T {
+    return this.#typed.parse(openAnswer(this.#keys, this.counter, this.#typed.answer, response));
+  }
 }
 
 type Answers<Batch extends readonly SealedCommand<unknown>[]> = {
@@ -51,12 +69,7 @@ export class CardSession {
     const keys = this.#keys;
     if (keys === undefined) throw new Failure('settlement/session', { detail: 'the session with the card is over' });
     if (this.#nextCommand >= MAX_COUNTER) throw this.#fail(new Failure('settlement/session', { detail: 'command counter exhausted' }));
-    const counter = this.#nextCommand++;
-    return {
-      command: sealCommand(keys, counter, command),
-      counter,
-      open: (response) => command.parse(openAnswer(keys, counter, command.answer, response)),
-    };
+    return new CommandInPlace(keys, this.#nextCommand++, command);
   }
 
   /**

@@ -28,8 +28,7 @@ export function deriveTransactionEncryptionSessionKey(input: TransactionMacKeyIn
 
 function sessionKey(label: number, { transactionMacKey, uid, transactionCounter }: TransactionMacKeyInput): Bytes {
   if (uid.length !== UID_BYTES) throw new RangeError('a card UID has 7 bytes');
-  const vector = concatBytes(Uint8Array.of(label, 0x00, 0x01, 0x00, 0x80), encodeUintLE(transactionCounter, 4), uid);
-  return new AesCmac(transactionMacKey).compute(vector);
+  return new AesCmac(transactionMacKey).compute(Uint8Array.of(label, 0x00, 0x01, 0x00, 0x80), encodeUintLE(transactionCounter, 4), uid);
 }
 
 /** TMV over the whole TMI of a transaction. */
