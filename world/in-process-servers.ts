@@ -42,6 +42,7 @@ export interface InProcessServers {
   readonly security: SecurityService;
   /** Version of the master keys that cards are issued with now; cards of an older one are re-keyed at their next contact. */
   readonly keyVersion: { current: number };
+  readonly keyStore: CardKeyStore;
   /** More than any test loads, but for those about the limits. */
   readonly loadLimits: { orderMinor: bigint; dayMinor: bigint };
   readonly application: ApplicationService;
@@ -64,13 +65,14 @@ export interface Surroundings {
 export async function createInProcessServers({ pki, now, journal, tallyOf }: Surroundings): Promise<InProcessServers> {
   const random = platformRandom;
   const keyVersion = { current: 1 };
+  const keyStore = testKeyStore(keyVersion);
   const loadLimits = { orderMinor: 100_000n, dayMinor: 10_000_000n };
   const newId = (): string => crypto.randomUUID();
   const verifier = pki.verifier(now);
   const information = createInformationService({ store: createMemoryInformationStore(), customersAuthority: pki.customersAuthority, verifier, now, random, newId });
   const security = createSecurityService({
     store: createMemorySecurityStore(),
-    keyStore: testKeyStore(keyVersion),
+    keyStore,
     sessions: new CardSessions<SessionContext>({ now }),
     information,
     verifier: pki.verifier(now),
@@ -88,6 +90,7 @@ export async function createInProcessServers({ pki, now, journal, tallyOf }: Sur
     information,
     security,
     keyVersion,
+    keyStore,
     loadLimits,
     application: createApplicationService(applicationParts),
     operating: createOperatingService(applicationParts),
