@@ -1,0 +1,101 @@
+/** The commands of an operator's desk as processes of their own, against a running settlement and a simulated card: a card's whole life. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { slotOf } from './card-place.ts';
+import { openSimulatedCard, type SimulatedCard } from './simulated-card.ts';
+import { startWorld, type World } from './world.ts';
+
+const LIMIT_MS = 120_000;
+const folder = mkdtempSync(join(process.getuid?.() === 0 ? homedir() : tmpdir(), 'kessai-desk-'));
+let world: World;
+const cards: SimulatedCard[] = [];
+
+interface Ended {
+  readonly code: number;
+  readonly json: Record<string, unknown>;
+  readonly errors: string;
+}
+
+/** One command, to its end. */
+function run(command: string, ...args: string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, ['--import', 'tsx', `commands/${command}.ts`, ...args], { timeout: LIMIT_MS }, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+      resolve({ code, json: stdout.startsWith('{') ? (JSON.parse(stdout) as Record<string, unknown>) : {}, errors: stderr });
+    });
+  });
+}
+
+const atDesk = (command: string, ...args: string[]): Promise<Ended> => run(command, ...args, '--folder', folder, '--sim-port', String(world.ports.simReader), '--json');
+
+async function newCard(name: string, profile?: 'light' | 'ev2' | 'ev3'): Promise<SimulatedCard> {
+  const card = await openSimulatedCard({ folder, name, profile, place: slotOf(world.ports.simReader), onJournal: () => undefined });
+  cards.push(card);
+  return card;
+}
+
+beforeAll(async () => {
+  const script = join(folder, 'interface-program.js');
+  writeFileSync(script, '// No shop is visited here.\n');
+  world = await startWorld({ folder, merged: true, events: { onJournal: () => undefined, onSignature: () => undefined } }, () => Promise.resolve(script));
+}, LIMIT_MS);
+afterAll(async () => {
+  for (const card of cards) await card.close();
+  await world.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('at the desk', () => {
+  test('a card is issued, loaded, shown, re-keyed, blocked and replaced, and its receipt holds', { timeout: LIMIT_MS }, async () => {
+    const first = await newCard('first');
+    await first.insert();
+    expect(await atDesk('card-issue', '--balance', '3000')).toMatchObject({ code: 0, json: { cardId: first.cardId, balanceMinor: '3000', activationCode: null, enrolmentCode: expect.stringMatching(/^[0-9A-Z-]{19}$/) as string } });
+    expect(await atDesk('card-load', '--amount', '500')).toMatchObject({ code: 0, json: { kind: 'load', balanceAfterMinor: '3500', decided: [] } });
+    expect(await run('master-keys', '--add-version', '--folder', folder, '--json')).toMatchObject({ code: 0 });
+    // The first contact after it: two rounds were enough before.
+    const shown = await atDesk('card-show');
+    expect(shown).toMatchObject({ code: 0, json: { balanceMinor: '3500', account: { state: 'active', ledgerMinor: '3500', open: [] }, records: [{ amountMinor: '500' }, { amountMinor: '3000' }, { amountMinor: '0' }] } });
+    expect(shown.errors.match(/round/g)!.length).toBeGreaterThan(2);
+    expect((await atDesk('card-show')).errors.match(/round/g)).toHaveLength(2);
+    expect(await atDesk('card-block', '--card', first.cardId)).toMatchObject({ code: 0, json: { account: { state: 'blocked', movableMinor: '3500' } } });
+    expect(await atDesk('card-load', '--amount', '1')).toMatchObject({ code: 1, errors: expect.stringContaining('card/blocked') as string });
+    expect(first.balanceMinor()).toBe(3_500n);
+    await first.lift();
+
+    const second = await newCard('second', 'ev3');
+    await second.insert();
+    expect(await atDesk('card-issue', '--balance', '0', '--bearer')).toMatchObject({ code: 0, json: { cardId: second.cardId, enrolmentCode: null, activationCode: expect.stringMatching(/^[0-9A-Z-]{19}$/) as string } });
+    expect(await atDesk('card-load', '--amount', '3500', '--from-lost', first.cardId)).toMatchObject({ code: 0, json: { kind: 'replace', lostCardId: first.cardId, balanceAfterMinor: '3500' } });
+    expect(await atDesk('card-load', '--amount', '1', '--from-lost', first.cardId)).toMatchObject({ code: 1, errors: expect.stringContaining('operator/balance') as string });
+    expect(second.balanceMinor()).toBe(3_500n);
+    expect(await atDesk('card-show', '--card', first.cardId)).toMatchObject({ code: 0, json: { account: { ledgerMinor: '0', movableMinor: '0' } } });
+  });
+
+  test('a receipt is checked field by field and byte by byte', { timeout: LIMIT_MS }, async () => {
+    const card = await newCard('third');
+    await card.insert();
+    await atDesk('card-issue', '--balance', '0');
+    const { json } = await atDesk('card-load', '--amount', '700');
+    const out = join(folder, 'receipt.json');
+    expect(await atDesk('receipt', '--payment', String(json['paymentId']), '--out', out)).toMatchObject({ code: 0 });
+    expect(await run('verify-receipt', out, '--folder', folder, '--json')).toMatchObject({ code: 0, json: { genuine: true } });
+    const receipt = readFileSync(out, 'utf8');
+    writeFileSync(out, receipt.replace('"amountMinor":"700"', '"amountMinor":"701"'));
+    expect(await run('verify-receipt', out, '--folder', folder, '--json')).toMatchObject({ code: 1, json: { genuine: false } });
+    writeFileSync(out, receipt.slice(0, -3));
+    expect(await run('verify-receipt', out, '--folder', folder)).toMatchObject({ code: 1 });
+  });
+
+  test('wrong options are named, and nothing is done', { timeout: LIMIT_MS }, async () => {
+    expect(await atDesk('card-load', '--amount', '0')).toMatchObject({ code: 2 });
+    expect(await atDesk('card-load', '--amount', '5', '--count-not-debited', '6f9619ff-8b86-4011-b42d-00c04fc964ff')).toMatchObject({ code: 2 });
+    expect(await atDesk('card-block')).toMatchObject({ code: 2 });
+    expect(await atDesk('card-block', '--card', '0411')).toMatchObject({ code: 2 });
+    expect(await atDesk('card-issue', '--balance', '0', '--bearer', '--name', 'Hanako')).toMatchObject({ code: 2 });
+    expect(await atDesk('card-show', '--card', '04EEEEEEEEEEEE')).toMatchObject({ code: 1, errors: expect.stringContaining('card/not-issued') as string });
+    expect(await run('card-show', '--folder', join(folder, 'nowhere'))).toMatchObject({ code: 1, errors: expect.stringContaining('npm start') as string });
+  });
+});
