@@ -4,6 +4,8 @@ import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { Argument, Command, InvalidArgumentError } from 'commander';
 import { openStage, type Stage } from '#world/stage.ts';
+import { measureCard } from '../bench/card.ts';
+import { describeCard } from '../bench/card-figures.ts';
 import { measureChain, type ChainFigures } from '../bench/chain.ts';
 import { MAX_RUNS, measurePayments, OPENING_BALANCE_MINOR, type PaymentFigures, type PaymentReport } from '../bench/payment.ts';
 import { measureReaders } from '../bench/readers.ts';
@@ -12,9 +14,11 @@ import type { Summary } from '../bench/statistics.ts';
 import { prepareMachine } from './prepare.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
-const KINDS = ['chain', 'payment', 'readers'] as const;
+const KINDS = ['chain', 'payment', 'readers', 'card'] as const;
 type Kind = (typeof KINDS)[number];
-const DEFAULT_RUNS: Record<Kind, number> = { chain: 800, payment: 10, readers: 400 };
+const DEFAULT_RUNS: Record<Kind, number> = { chain: 800, payment: 10, readers: 400, card: 400 };
+/** Has no browser, no reader and no server: nothing has to be installed for it. */
+const IN_PROCESS: Kind = 'card';
 
 interface BenchOptions {
   readonly runs?: number;
@@ -23,9 +27,9 @@ interface BenchOptions {
 
 function commandLine(): Command {
   return new Command('bench')
-    .description('Measures on this machine. chain: a command from the extension to the card over real PC/SC, beside libpcsclite alone. payment: machine time from consent (ST7) to outcome (ST20). readers: every reader kind side by side, a command and the card\'s part of a payment, with what goes over USB and through the air.')
+    .description('Measures on this machine. chain: a command from the extension to the card over real PC/SC, beside libpcsclite alone. payment: machine time from consent (ST7) to outcome (ST20). readers: every reader kind side by side, a command and the card\'s part of a payment, with what goes over USB and through the air. card: the card\'s part of a payment in this process: CPU of the security server beside the bare calls of its cryptography, payments a second on the simulated chip, and modelled card-field time.')
     .addArgument(new Argument('<kind>', 'what to measure').choices(KINDS))
-    .option('--runs <count>', `commands (chain, readers) or payments (default: chain ${DEFAULT_RUNS.chain}, readers ${DEFAULT_RUNS.readers}, payment ${DEFAULT_RUNS.payment}, at most ${Math.floor(MAX_RUNS)})`, parseRuns)
+    .option('--runs <count>', `commands (chain, readers) or payments (default: chain ${DEFAULT_RUNS.chain}, readers ${DEFAULT_RUNS.readers}, card ${DEFAULT_RUNS.card}, payment ${DEFAULT_RUNS.payment}, at most ${Math.floor(MAX_RUNS)})`, parseRuns)
     .option('--json', 'print one JSON object')
     .addHelpText('after', '\nProgress goes to standard error. What is measured and how: docs/figures.md. Exit code 1: failure, 2: wrong usage or missing packages.');
 }
@@ -37,8 +41,12 @@ function parseRuns(text: string): number {
 
 async function measure(kind: Kind, runs: number, isJson: boolean): Promise<void> {
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
-  const folder = await mkdtemp(join(tmpdir(), 'kessai-bench-'));
   const print = ({ figures, text }: Report): void => void process.stdout.write(isJson ? `${JSON.stringify({ bench: kind, ...machine(), ...figures })}\n` : `${text}\n`);
+  if (kind === IN_PROCESS) {
+    print(await cardReport(runs, say));
+    return;
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'kessai-bench-'));
   try {
     // The readers need no servers: the payment's other parties are in this process.
     if (kind === 'readers') {
@@ -103,6 +111,11 @@ async function readersReport(folder: string, runs: number, say: (line: string) =
   return { figures, text: describeReaders(figures.readers) };
 }
 
+async function cardReport(runs: number, say: (line: string) => void): Promise<Report> {
+  const figures = await measureCard(runs, say);
+  return { figures, text: describeCard(figures) };
+}
+
 function row(name: string, { medianMs, p99Ms, quartilesMs: [low, high], minMs, maxMs }: Summary): string {
   const [middle, tail, ...spread] = [medianMs, p99Ms, low, high, minMs, maxMs].map((ms) => ms.toFixed(2));
   return `  ${name.padEnd(40)} median ${middle ?? ''}, p99 ${tail ?? ''}, half of them ${spread.slice(0, 2).join(' to ')}, all ${spread.slice(2).join(' to ')}`;
@@ -112,6 +125,10 @@ async function run(kind: Kind, { runs = DEFAULT_RUNS[kind], json }: BenchOptions
   if (kind === 'payment' && runs > MAX_RUNS) {
     process.stderr.write(`bench: the card's money is enough for ${Math.floor(MAX_RUNS)} payments at each distance.\n`);
     return EXIT.usage;
+  }
+  if (kind === IN_PROCESS) {
+    await measure(kind, runs, json === true);
+    return EXIT.done;
   }
   const preparation = await prepareMachine({ needs: kind === 'readers' ? ['browser', 'pcsc', 'usb'] : ['browser', 'pcsc'], log: (line) => process.stderr.write(`${line}\n`) });
   if (preparation.command !== null) {

@@ -20,6 +20,20 @@ export function decryptCbc(key: Uint8Array, data: Uint8Array, iv: Uint8Array = Z
   return bytesOf(createDecipheriv(CBC, key, iv).setAutoPadding(false).update(data));
 }
 
+/** One key for single blocks, one at a time: a cipher object costs more than a block, and here one is enough. */
+export class BlockCipher {
+  readonly #cipher: Cipher;
+
+  constructor(key: Uint8Array) {
+    this.#cipher = createCipheriv(ECB, key, null);
+  }
+
+  /** The same as the CBC of one block under a vector of zeros. */
+  encrypt(block: Uint8Array): Bytes {
+    return bytesOf(this.#cipher.update(block));
+  }
+}
+
 /** The same memory, not copied, without what only a Buffer can do. */
 function bytesOf(output: Buffer): Bytes {
   return new Uint8Array(output.buffer as ArrayBuffer, output.byteOffset, output.length);
@@ -72,21 +86,20 @@ export function deriveSubkeys(encipheredZero: Bytes): Subkeys {
 /** One CMAC key with its two subkeys made once; the key cannot be read back. */
 export class AesCmac implements Subkeys {
   readonly #key: Bytes;
-  /** For single blocks, one at a time: a cipher object costs more than a block, and here one is enough. */
-  readonly #blockCipher: Cipher;
+  readonly #blockCipher: BlockCipher;
   readonly subkey1: Bytes;
   readonly subkey2: Bytes;
 
   constructor(key: Bytes) {
     if (key.length !== AES_KEY_BYTES) throw new RangeError('an AES-128 key has 16 bytes');
     this.#key = key;
-    this.#blockCipher = createCipheriv(ECB, key, null);
-    ({ subkey1: this.subkey1, subkey2: this.subkey2 } = deriveSubkeys(bytesOf(this.#blockCipher.update(ZERO_IV))));
+    this.#blockCipher = new BlockCipher(key);
+    ({ subkey1: this.subkey1, subkey2: this.subkey2 } = deriveSubkeys(this.#blockCipher.encrypt(ZERO_IV)));
   }
 
   /** The whole 16-byte MAC over the parts, one after the other. */
   compute(...parts: readonly Uint8Array[]): Bytes {
-    return bytesOf(this.#encipher(parts)).slice(-BLOCK_BYTES);
+    return new Uint8Array(this.#encipher(parts).subarray(-BLOCK_BYTES));
   }
 
   /** The 8 bytes that the card puts on the wire: those at the odd positions, counted from 0. */
@@ -98,7 +111,7 @@ export class AesCmac implements Subkeys {
   }
 
   /** All blocks; the last one is the MAC (RFC 4493, 2.4). */
-  #encipher(parts: readonly Uint8Array[]): Buffer {
+  #encipher(parts: readonly Uint8Array[]): Uint8Array {
     let length = 0;
     for (const part of parts) length += part.length;
     const isWhole = length > 0 && length % BLOCK_BYTES === 0;
@@ -110,8 +123,7 @@ export class AesCmac implements Subkeys {
     }
     if (!isWhole) blocks.fill(0, length)[length] = PADDING_MARK;
     xorInto(blocks, blocks.length - BLOCK_BYTES, isWhole ? this.subkey1 : this.subkey2);
-    // The CBC of a single block under a zero vector is the block cipher alone.
-    return blocks.length === BLOCK_BYTES ? this.#blockCipher.update(blocks) : createCipheriv(CBC, this.#key, ZERO_IV).update(blocks);
+    return blocks.length === BLOCK_BYTES ? this.#blockCipher.encrypt(blocks) : createCipheriv(CBC, this.#key, ZERO_IV).update(blocks);
   }
 }
 

@@ -3,7 +3,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { statusWord, wrapNative, type CardCommand } from '#protocol/apdu.ts';
 import { concatBytes, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { AesCmac, BLOCK_BYTES, cipherInput, decryptCbc, encryptCbc, padBlocks } from './cmac.ts';
+import { BLOCK_BYTES, BlockCipher, cipherInput, decryptCbc, encryptCbc, padBlocks, type AesCmac } from './cmac.ts';
 import { SW } from './instructions.ts';
 import { CardRefusal } from './refusal.ts';
 
@@ -77,7 +77,18 @@ export function initialVector(keys: Pick<SessionKeys, 'encryptionKey' | 'transac
   plain.set(keys.transactionIdentifier, 2);
   plain[6] = counter & 0xff;
   plain[7] = counter >> 8;
-  return encryptCbc(keys.encryptionKey, plain);
+  return vectorCipher(keys.encryptionKey).encrypt(plain);
+}
+
+/** By session key, as long as somebody holds it: every command and every answer needs a vector. */
+const vectorCiphers = new WeakMap<Bytes, BlockCipher>();
+
+function vectorCipher(encryptionKey: Bytes): BlockCipher {
+  const known = vectorCiphers.get(encryptionKey);
+  if (known !== undefined) return known;
+  const made = new BlockCipher(encryptionKey);
+  vectorCiphers.set(encryptionKey, made);
+  return made;
 }
 
 function removePadding(padded: Bytes): Bytes {
