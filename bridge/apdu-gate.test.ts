@@ -170,6 +170,52 @@ describe('the gate of a payment', () => {
   });
 });
 
+describe('newer keys', () => {
+  const MAC = 'A5'.repeat(8);
+  const OPEN_MASTER = [SELECT, '9071000002000000'];
+  const STATE = [`9051000008${MAC}00`, `906F000008${MAC}00`, ...[0, 1, 2, 3, 4].map((keyNumber) => `90640000090${keyNumber}${MAC}00`)];
+  const KEYS = [`90DF0000090F${MAC}00`, `90CE00002D0F${'44'.repeat(44)}00`, ...[1, 2, 3, 4, 0].map((keyNumber) => `90C40000290${keyNumber}${'11'.repeat(40)}00`)];
+  const rekeying = () => {
+    const at = gateAt('identify');
+    at.gate.enter('rekey');
+    return at;
+  };
+
+  test('pass under key 0, and then a payment goes on', async () => {
+    const { gate, sent, send } = rekeying();
+    const batches = [OPEN_MASTER, [ANSWER], STATE, [...KEYS, ...OPEN_MASTER], [ANSWER, SELECT, '9071000002010000']];
+    for (const batch of batches) await send(batch);
+    gate.enter('authenticate');
+    await send([ANSWER]);
+    gate.enter('read');
+    await send(READ);
+    expect(sent).toEqual([...batches.flat(), ANSWER, ...READ]);
+  });
+
+  test.each([
+    ['9071000002030000', 'the challenge of key 3'],
+    [`90DF00000901${MAC}00`, 'deleting the log'],
+    [`90CE00002D0E${'44'.repeat(44)}00`, 'a transaction-MAC file elsewhere'],
+    [`905F00001903${'22'.repeat(24)}00`, 'other rights'],
+    [`905C00001909${'22'.repeat(24)}00`, 'other limits'],
+    [READ[0]!, 'a reading'],
+    [SPC[1]!, 'a debit'],
+    ['905A00000300000000', 'the card level'],
+  ])('bring %s not with them: %s', async (apdu) => {
+    const { sent, send } = rekeying();
+    await expect(send([apdu])).rejects.toMatchObject(REFUSED);
+    expect(sent).toEqual([]);
+  });
+
+  test('pass once a contact, and only after the card was identified', async () => {
+    const { gate, send } = rekeying();
+    await send(KEYS);
+    gate.enter('rekey');
+    await expect(send([KEYS[2]!])).rejects.toMatchObject(REFUSED);
+    expect(() => gateAt('read').gate.enter('rekey')).toThrow(expect.objectContaining(REFUSED) as Error);
+  });
+});
+
 describe('the debit', () => {
   test('does not pass without consent', async () => {
     const { gate, sent, send } = gateAt('read');

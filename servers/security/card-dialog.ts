@@ -45,7 +45,7 @@ export type DialogRound<Outcome> = { readonly turn: Turn } | { readonly outcome:
 /** `start`, then `next` with the answers to each turn until the outcome; every call out of place, also one that comes too early, throws `settlement/session` and the talk is over. */
 export class CardDialog<Outcome> {
   readonly #talk: CardTalk<Outcome>;
-  #state: 'new' | 'waiting' | 'over' = 'new';
+  #state: 'new' | 'waiting' | 'running' | 'over' = 'new';
 
   constructor(talk: CardTalk<Outcome>) {
     this.#talk = talk;
@@ -60,13 +60,24 @@ export class CardDialog<Outcome> {
   }
 
   async #advance(from: 'new' | 'waiting', responses: readonly Bytes[]): Promise<DialogRound<Outcome>> {
-    const state = this.#state;
-    // Until the next turn is there nothing else may come in.
-    this.#state = 'over';
-    if (state !== from) throw new Failure('settlement/session', { detail: 'the conversation with the card is over' });
-    const { done, value } = await this.#talk.next(responses);
-    if (done === true) return { outcome: value };
-    this.#state = 'waiting';
-    return { turn: value };
+    const isInPlace = this.#state === from;
+    this.#state = isInPlace ? 'running' : 'over';
+    if (!isInPlace) throw over();
+    const { done, value } = await this.#talk.next(responses).catch((thrown: unknown) => {
+      this.#state = 'over';
+      throw thrown;
+    });
+    if (!this.#isRunning()) throw over();
+    this.#state = done === true ? 'over' : 'waiting';
+    return done === true ? { outcome: value } : { turn: value };
   }
+
+  /** Asked after a wait: a call out of place may have ended the talk meanwhile. */
+  #isRunning(): boolean {
+    return this.#state === 'running';
+  }
+}
+
+function over(): Failure {
+  return new Failure('settlement/session', { detail: 'the conversation with the card is over' });
 }

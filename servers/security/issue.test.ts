@@ -87,10 +87,11 @@ describe('issuing', () => {
     expect(await failing(dialog.next([]))).toBe('card/removed');
     expect(await failing(dialog.next([]))).toBe('settlement/session');
     expect(await failing(dialog.start())).toBe('settlement/session');
-    expect(await failing(issue(new FactoryCard(UID), { limitMinor: 0x7fffffffn }))).toBe('RangeError: limit of a card out of range');
+    expect(await failing(issue(new FactoryCard(UID), { limitMinor: 0x7fffffffn }))).toBe('card/limit');
     const hurried = issuing(parseOpening(card.transmit(openWallet(0))));
     const [first, second] = [hurried.start(), hurried.next([])];
     expect(await failing(second)).toBe('settlement/session');
-    expect(await first).toHaveProperty('turn');
+    expect(await failing(first)).toBe('settlement/session');
+    expect(await failing(hurried.next([]))).toBe('settlement/session');
   });
 });

@@ -42,7 +42,7 @@ export interface IssuedCard {
 /** `challenge`: the card's 16 bytes for key 0 (the answer to `openWallet(0)`); null for a card that has no application yet. */
 export async function* issueCard(order: IssueOrder, challenge: Bytes | null): CardTalk<IssuedCard> {
   const { uid, limitMinor, random, isRecorded } = order;
-  if (limitMinor < 1n || limitMinor >= FACTORY_LIMIT_MINOR) throw new RangeError('limit of a card out of range');
+  if (limitMinor < 1n || limitMinor >= FACTORY_LIMIT_MINOR) throw new Failure('card/limit', { detail: 'no limit of a card' });
   if (challenge === null && isRecorded) throw new Failure('card/already-issued', { detail: 'a card of ours without its application' });
   const factory = yield* authenticate(new Uint8Array(16), challenge ?? (yield* prepareBlankCard(order)), random);
   const configured = factory === undefined ? yield* openConfigured(order) : yield* configure(order, factory);
