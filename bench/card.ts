@@ -1,6 +1,4 @@
 /** The card's part of a payment in this process: security server and chip each alone on one recorded conversation. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { AesCmac } from '#servers/security/desfire/cmac.ts';
 import { createBenchedSessions, recordPayment, replayChip, replayServer, type RecordedPayment } from './card-conversation.ts';
 import { cipherTallyOf, recordCipherCalls, replayCipherCalls, type CipherCall } from './card-crypto.ts';
@@ -8,7 +6,7 @@ import { cardFieldTimeOf, cardFiguresOf, chipThroughputOf, serverCpuOf, type Car
 
 /** Server and bare calls take turns, so that a machine that gets slower or faster does so for both. */
 const BLOCKS = 8;
-/** The server's side is quicker than the chip's, and blocks must be long enough that each pays for its own garbage. */
+/** The server's side is quicker than the chip's, and blocks must be so long that what one leaves to the next one's garbage collection does not count. */
 const SERVER_PAYMENTS_PER_RUN = 40;
 /** Before the first block, payments of each side: the compiler has done its work by then. */
 const WARM_UP = 3_000;
@@ -19,8 +17,10 @@ export async function measureCard(runs: number, log: (line: string) => void): Pr
   const recorded = await recordPayment();
   const { calls, tally } = callsOfServer(recorded);
   const sessions = createBenchedSessions();
-  for (let i = 0; i < WARM_UP; i++) replayServer(recorded, sessions);
-  for (let i = 0; i < WARM_UP; i++) replayCipherCalls(calls);
+  for (let i = 0; i < WARM_UP; i++) {
+    replayServer(recorded, sessions);
+    replayCipherCalls(calls);
+  }
   const perBlock = Math.max(1, Math.ceil(runs / BLOCKS));
   const payments = SERVER_PAYMENTS_PER_RUN * perBlock;
   const cpu: CpuBlock[] = [];
@@ -65,13 +65,8 @@ function onEachCall(owner: object, names: readonly string[], hear: () => void): 
   return () => void Object.assign(owner, originals);
 }
 
-// What others have left behind is not to be cleared away at the expense of whoever is measured next.
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
 /** All threads: what the garbage collector does for this code is its cost too. */
 function cpuUsOf(times: number, act: () => void): number {
-  collectGarbage();
   const before = process.cpuUsage();
   for (let i = 0; i < times; i++) act();
   const { user, system } = process.cpuUsage(before);
