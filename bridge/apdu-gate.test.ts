@@ -13,6 +13,12 @@ const ANSWER = `90AF000020${'CF'.repeat(32)}00`;
 const READ = ['906C00000903698E07903B34B74800', `90AB00000F01000000010000${'5A'.repeat(8)}00`, `90AD00000F0F0000000C0000${'A5'.repeat(8)}00`];
 const SPC = [`908B00002F01000000100000${'3D'.repeat(40)}00`, '90DC00001903F3D76F94045BE414EBEDF78276C9DC5C7EF4E77F07C858A300', '90C700000901F60BFBF22189051C00', '906C00000903698E07903B34B74900'];
 
+const MAC = 'A5'.repeat(8);
+const OPEN_MASTER = [SELECT, '9071000002000000'];
+const STATE = [`9051000008${MAC}00`, `906F000008${MAC}00`, ...[0, 1, 2, 3, 4].map((keyNumber) => `90640000090${keyNumber}${MAC}00`)];
+const KEYS = [`90DF0000090F${MAC}00`, `90CE00002D0F${'44'.repeat(44)}00`, ...[1, 2, 3, 4, 0].map((keyNumber) => `90C40000290${keyNumber}${'11'.repeat(40)}00`)];
+const REKEY = [...OPEN_MASTER, ...STATE, ...KEYS];
+
 const command = (hex: string): CardCommand => ({ apdu: parseHex(hex), expectedStatus: 0x9100 });
 const commands = (hex: readonly string[]) => hex.map(command);
 
@@ -36,7 +42,7 @@ function recordingChannel() {
 function gateAt(phase: PaymentPhase) {
   const recorder = recordingChannel();
   const gate = createApduGate(recorder.channel);
-  for (const step of ['identify', 'authenticate', 'read'] as const) {
+  for (const step of phase === 'rekey' ? (['identify', 'rekey'] as const) : (['identify', 'authenticate', 'read'] as const)) {
     gate.enter(step);
     if (step === phase) break;
   }
@@ -145,20 +151,22 @@ describe('the gate of a payment', () => {
   test('any command that is not in the table of its phase is refused', async () => {
     const table: Record<PaymentPhase, (hex: string) => boolean> = {
       identify: (hex) => IDENTIFY.includes(hex),
+      rekey: (hex) =>
+        hex === SELECT || /^(9071000002000000|9071000002010000|90AF000020.{64}00|9051000008.{16}00|906F000008.{16}00|9064000009.{18}00|90DF0000090F.{16}00|90CE00002D0F.{88}00|90C4000029.{82}00)$/.test(hex),
       authenticate: (hex) => /^90AF000020.{64}00$/.test(hex),
-      read: (hex) => /^(906C00000903.{16}00|90AB00000F01000000010000.{16}00|90AD00000F0F0000000C0000.{16}00)$/.test(hex),
+      read: (hex) => /^(906C00000903.{16}00|90AB00000F01000000(010000|000000).{16}00|90AD00000F0F0000000C0000.{16}00)$/.test(hex),
     };
     const anyBytes = fc.uint8Array({ minLength: 0, maxLength: 64 });
     // Mostly neighbours of what is allowed: one byte changed, dropped or added.
     const neighbour = fc
-      .tuple(fc.constantFrom(...IDENTIFY, ANSWER, ...READ, ...SPC), fc.nat(60), fc.nat(255), fc.constantFrom('set', 'drop', 'add'))
+      .tuple(fc.constantFrom(...IDENTIFY, ANSWER, ...READ, ...SPC, ...REKEY), fc.nat(60), fc.nat(255), fc.constantFrom('set', 'drop', 'add'))
       .map(([hex, place, byte, change]) => {
         const bytes = [...parseHex(hex)];
         bytes.splice(place % bytes.length, change === 'add' ? 0 : 1, ...(change === 'drop' ? [] : [byte]));
         return Uint8Array.from(bytes);
       });
     await fc.assert(
-      fc.asyncProperty(fc.constantFrom('identify', 'authenticate', 'read'), fc.oneof(neighbour, anyBytes), async (phase, apdu) => {
+      fc.asyncProperty(fc.constantFrom('identify', 'rekey', 'authenticate', 'read'), fc.oneof(neighbour, anyBytes), async (phase, apdu) => {
         const { send, sent } = gateAt(phase);
         const hex = encodeHex(apdu);
         const outcome = await send([hex]).then(() => 'passed', () => 'refused');
@@ -171,10 +179,6 @@ describe('the gate of a payment', () => {
 });
 
 describe('newer keys', () => {
-  const MAC = 'A5'.repeat(8);
-  const OPEN_MASTER = [SELECT, '9071000002000000'];
-  const STATE = [`9051000008${MAC}00`, `906F000008${MAC}00`, ...[0, 1, 2, 3, 4].map((keyNumber) => `90640000090${keyNumber}${MAC}00`)];
-  const KEYS = [`90DF0000090F${MAC}00`, `90CE00002D0F${'44'.repeat(44)}00`, ...[1, 2, 3, 4, 0].map((keyNumber) => `90C40000290${keyNumber}${'11'.repeat(40)}00`)];
   const rekeying = () => {
     const at = gateAt('identify');
     at.gate.enter('rekey');

@@ -48,7 +48,7 @@ const PAYMENT_PHASES: Record<PaymentPhase, PhaseRule> = {
       { command: authenticate(1), times: 1 },
     ],
   },
-  /** Newer keys, under key 0 only: whoever has no session with it can change nothing with these. Torn in the middle, a turn is taken again. */
+  /** Newer keys, under key 0 only: whoever has no session with it can change nothing with these. Counts are those of a re-keying that has to try both versions of key 0. */
   rekey: {
     after: ['identify'],
     passes: [
@@ -58,7 +58,6 @@ const PAYMENT_PHASES: Record<PaymentPhase, PhaseRule> = {
       { command: GET_CARD_UID, times: 2 },
       { command: GET_FILE_IDS, times: 2 },
       { command: GET_KEY_VERSION, times: 10 },
-      { command: GET_FILE_SETTINGS, times: 4 },
       { command: DELETE_TRANSACTION_MAC, times: 1 },
       { command: CREATE_TRANSACTION_MAC, times: 1 },
       { command: CHANGE_KEY, times: 5 },

@@ -9,7 +9,7 @@ import { rowsOf } from './document-tables.fixture.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const decisions = readdirSync(join(ROOT, 'docs/decisions')).map((name) => `docs/decisions/${name}`);
-const documents = ['README.md', 'docs/threat-model.md', 'docs/readers.md', 'docs/apdu-hid.md', 'docs/figures.md', ...decisions];
+const documents = ['README.md', 'docs/threat-model.md', 'docs/readers.md', 'docs/cards.md', 'docs/apdu-hid.md', 'docs/figures.md', ...decisions];
 
 describe('the README', () => {
   const readme = read('README.md');
