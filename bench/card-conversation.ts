@@ -8,7 +8,7 @@ import { statusWord, wrapNative, type CardCommand } from '#protocol/apdu.ts';
 import { encodeHex, equalBytes, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { diversifyKey } from '#servers/security/desfire/diversification.ts';
 import { parseChallenge } from '#servers/security/desfire/authentication.ts';
-import { diversificationInput, type CardKeyPurpose } from '#servers/security/key-store.ts';
+import { diversificationInput, type CardKeyPurpose } from '#servers/security/key-store/key-store.ts';
 import { openWallet } from '#servers/security/layout.ts';
 import { CardSessions } from '#servers/security/sessions.ts';
 import type { TransferOrder, TransferVerdict } from '#servers/security/transfer.ts';

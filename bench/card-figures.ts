@@ -1,6 +1,6 @@
 /** What the card's part of a payment costs: the server's CPU beside the bare calls of its cryptography, the chip's throughput, and the modelled time in the field. */
-import { activationFieldTime, fieldTimesOf, FIELD_TIME_MODEL, sumOfFieldTimes, walletLink, type CommandFieldTime, type FieldTime } from '#card-firmware-sim/timing.ts';
-import type { BitRate } from '#card-firmware-sim/timing-air.ts';
+import { activationFieldTime, fieldTimesOf, FIELD_TIME_MODEL, sumOfFieldTimes, walletLink, type CommandFieldTime, type FieldTime } from '#card-firmware-sim/timing/timing.ts';
+import type { BitRate } from '#card-firmware-sim/timing/air.ts';
 import type { BatchName, RecordedPayment } from './card-conversation.ts';
 import type { CipherTally } from './card-crypto.ts';
 import { median, roundMs } from './statistics.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ACTIVATION, exchangesOfCommand } from '#card-firmware-sim/timing-air.ts';
+import { ACTIVATION, exchangesOfCommand } from '#card-firmware-sim/timing/air.ts';
 import { withCrc } from '#card-firmware-sim/usb/air-frame.ts';
 import { PcdIsoDep, requestAts, selectCard } from '#card-firmware-sim/usb/pcd.ts';
 import { Picc } from '#card-firmware-sim/usb/picc.ts';

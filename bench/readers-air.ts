@@ -1,5 +1,5 @@
 /** What goes through the air between reader and card, counted at the field, and how long the same frames take at 106 kbit/s by the model of the simulated card. */
-import { AIR_MODEL, airTimeUs, FIRST_BIT_RATE, type AirExchange } from '#card-firmware-sim/timing-air.ts';
+import { AIR_MODEL, airTimeUs, FIRST_BIT_RATE, type AirExchange } from '#card-firmware-sim/timing/air.ts';
 import { ContactlessField, type FieldAnswer } from '#card-firmware-sim/usb/field.ts';
 import type { AirFrame } from '#card-firmware-sim/usb/air-frame.ts';
 

@@ -1,5 +1,5 @@
 /** What the samples of all readers say: medians, counts, and each time beside the quickest reader's. */
-import type { AirExchange } from '#card-firmware-sim/timing-air.ts';
+import type { AirExchange } from '#card-firmware-sim/timing/air.ts';
 import { TALLY_MODEL, tallyOf, type AirTally } from './readers-air.ts';
 import type { Road, RoadKind } from './readers-roads.ts';
 import { USB_TALLY_KEYS, type UsbTally } from './readers-usb.ts';

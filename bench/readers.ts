@@ -2,7 +2,7 @@
 import type { Page } from 'playwright';
 import { createGatedCard } from '#bridge/gated-card.ts';
 import type { CardChannel } from '#bridge/card-channel.ts';
-import { exchangesOfCommand, type AirExchange } from '#card-firmware-sim/timing-air.ts';
+import { exchangesOfCommand, type AirExchange } from '#card-firmware-sim/timing/air.ts';
 import { wrapNative, type CardCommand } from '#protocol/apdu.ts';
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { selectWallet } from '#protocol/card-contact.ts';

@@ -11,7 +11,7 @@ import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { parseHex } from '#protocol/bytes.ts';
 import { TestingHost } from '#card-firmware-sim/testing-host.ts';
 import { TestingReader } from '#card-firmware-sim/testing-reader.ts';
-import type { PaymentFieldTime } from '#card-firmware-sim/timing-card.ts';
+import type { PaymentFieldTime } from '#card-firmware-sim/timing/card.ts';
 
 const COMMAND = ['--import', 'tsx', join(import.meta.dirname, 'card-sim.ts')];
 

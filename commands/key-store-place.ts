@@ -1,9 +1,9 @@
 /** Where a command finds the cards' master keys: the key file of a world, another file, or a token; and the options that say so. */
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { addMasterKeyVersion, createKeyStoreFile, openKeyStoreFile, readKeyStorePassphrase } from '#servers/security/key-store-file.ts';
-import { addPkcs11KeyVersion, openPkcs11KeyStore, readTokenPin } from '#servers/security/key-store-pkcs11.ts';
-import type { KeyStoreError, OpenKeyStore } from '#servers/security/key-store.ts';
+import { addMasterKeyVersion, createKeyStoreFile, openKeyStoreFile, readKeyStorePassphrase } from '#servers/security/key-store/file.ts';
+import { addPkcs11KeyVersion, openPkcs11KeyStore, readTokenPin } from '#servers/security/key-store/pkcs11.ts';
+import type { KeyStoreError, OpenKeyStore } from '#servers/security/key-store/key-store.ts';
 import { ensureKeyFilePassphrase, keyFileOf } from '#world/settlement.ts';
 
 export interface KeyStoreOptions {

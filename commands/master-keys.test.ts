@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openKeyStore } from '#servers/security/key-store-open.ts';
-import { createSoftToken, TOKEN_LABEL, TOKEN_PIN, type SoftToken } from '#servers/security/soft-token.fixture.ts';
+import { openKeyStore } from '#servers/security/key-store/open.ts';
+import { createSoftToken, TOKEN_LABEL, TOKEN_PIN, type SoftToken } from '#servers/security/key-store/soft-token.fixture.ts';
 import { keyFileOf } from '#world/settlement.ts';
 
 interface Outcome {

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createSoftToken, TOKEN_LABEL, TOKEN_PIN, type SoftToken } from '#servers/security/soft-token.fixture.ts';
+import { createSoftToken, TOKEN_LABEL, TOKEN_PIN, type SoftToken } from '#servers/security/key-store/soft-token.fixture.ts';
 import { slotOf } from './card-place.ts';
 import { openSimulatedCard, type SimulatedCard } from './simulated-card.ts';
 import { startWorld, type World } from './world.ts';

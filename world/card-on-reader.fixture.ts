@@ -7,8 +7,8 @@ import { statusWord, type CardCommand } from '#protocol/apdu.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
 import { diversifyKey } from '#servers/security/desfire/diversification.ts';
-import { CardDialog, type CardTalk } from '#servers/security/card-dialog.ts';
-import { diversificationInput, factoryKey, unknownVersion, type CardKeyStore } from '#servers/security/key-store.ts';
+import { CardDialog, type CardTalk } from '#servers/security/issuing/card-dialog.ts';
+import { diversificationInput, factoryKey, unknownVersion, type CardKeyStore } from '#servers/security/key-store/key-store.ts';
 
 /** Before the command reaches the card, or after it was carried out and before its answer is there. */
 export type Tear = { readonly command: number; readonly when: 'before' | 'after' };

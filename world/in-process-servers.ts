@@ -12,7 +12,7 @@ import type { ApplicationStore } from '#servers/application/store.ts';
 import { createMemoryInformationStore } from '#servers/information/memory-store.ts';
 import { createInformationService, type InformationServer } from '#servers/information/service.ts';
 import { diversifyKey } from '#servers/security/desfire/diversification.ts';
-import { diversificationInput, factoryKey, FACTORY_KEY_VERSION, FIRST_KEY_VERSION, unknownVersion, type CardKeyStore } from '#servers/security/key-store.ts';
+import { diversificationInput, factoryKey, FACTORY_KEY_VERSION, FIRST_KEY_VERSION, unknownVersion, type CardKeyStore } from '#servers/security/key-store/key-store.ts';
 import { createMemorySecurityStore } from '#servers/security/memory-store.ts';
 import type { SessionContext } from '#servers/security/parts.ts';
 import { createSecurityService } from '#servers/security/service.ts';

@@ -6,8 +6,8 @@ import { createFactoryImage } from '#card-firmware-sim/factory-image.ts';
 import { openBlankContact } from '#protocol/card-contact.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { deriveCardKeys } from '#servers/security/card-state.ts';
-import { issueCard, type IssuedCard } from '#servers/security/issue.ts';
+import { deriveCardKeys } from '#servers/security/issuing/card-state.ts';
+import { issueCard, type IssuedCard } from '#servers/security/issuing/issue.ts';
 import { CardOnReader, codeOf, tears, versionedKeyStore, type Tear } from './card-on-reader.fixture.ts';
 
 const UID = parseHex('04DE5F1EACC040');

@@ -4,8 +4,8 @@ import type { CertificateVerifier } from '#protocol/certificates.ts';
 import type { SignatureTally } from '#protocol/signed.ts';
 import type { Journal } from '#protocol/step.ts';
 import type { InformationService } from '../shared/apis/information.ts';
-import type { CardDialog } from './card-dialog.ts';
-import type { CardKeyStore } from './key-store.ts';
+import type { CardDialog } from './issuing/card-dialog.ts';
+import type { CardKeyStore } from './key-store/key-store.ts';
 import type { CardSessions } from './sessions.ts';
 import type { SecurityStore } from './store.ts';
 

@@ -10,7 +10,7 @@ import { paymentRequest } from '#protocol/messages/payment-request.ts';
 import type { Receipt } from '#protocol/messages/receipt.ts';
 import { statement } from '#protocol/messages/statement.ts';
 import { byCertificate, byKnownSender, senderOf, verifyMessage, type BodyOf, type Jws, type VerifiedMessage } from '#protocol/signed.ts';
-import { KeyStoreError, type CardKeyStore } from './key-store.ts';
+import { KeyStoreError, type CardKeyStore } from './key-store/key-store.ts';
 import { isTransactionMac } from './transfer.ts';
 import { parseTransactionInput } from './transaction-input.ts';
 

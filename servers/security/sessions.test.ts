@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { FactoryCard } from './factory-card.fixture.ts';
+import { FactoryCard } from './issuing/factory-card.fixture.ts';
 import { openWallet, parseOpening } from './layout.ts';
 import { CardSessions, type LiveSession } from './sessions.ts';
 import type { TransferOrder } from './transfer.ts';

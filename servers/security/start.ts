@@ -7,7 +7,7 @@ import { openDatabase } from '../shared/database.ts';
 import { createJournal, createLog, type Log } from '../shared/log.ts';
 import { createTally, epochMs } from '../shared/process.ts';
 import { readTrust, type securityPartsSchema, type trustSchema } from '../shared/settlement-config.ts';
-import { openKeyStore } from './key-store-open.ts';
+import { openKeyStore } from './key-store/open.ts';
 import { securityMigrations } from './migrations.ts';
 import type { SecurityParts, SessionContext } from './parts.ts';
 import { createPostgresSecurityStore } from './postgres-store.ts';
