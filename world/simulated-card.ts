@@ -20,6 +20,8 @@ export interface SimulatedCard {
   fate: (command: Bytes, index: number) => CommandFate;
   /** As it stands in the chip's memory, not asked through any reader. */
   balanceMinor(): bigint;
+  /** The same of the versions of the wallet's keys, by key number. */
+  keyVersions(): number[];
   /**
    * Puts the card on the reader (its usual one unless told otherwise) and keeps it there, through restarts of the reader; at once if it lies on one already. A card that was just
    * lifted may be put back at once: the reader has seen it go before it sees it come.
@@ -51,6 +53,7 @@ export async function openSimulatedCard({ folder, name, profile, place: usualPla
   const card: SimulatedCard = {
     cardId: encodeHex(chip.uid),
     fate: () => 'answer',
+    keyVersions: () => walletApplication(memory.image)?.keys.map(({ version }) => version) ?? [],
     balanceMinor: () => {
       const value = walletApplication(memory.image)?.files.find((file) => file.type === 'value');
       return value?.type === 'value' ? BigInt(value.value) : 0n;
