@@ -33,8 +33,10 @@ function recordingHost(hostBundle: string, records: string): string {
   return `import { appendFileSync } from 'node:fs';
 const { stdin } = process;
 const emit = stdin.emit;
+// In the order in which hosts began: process numbers start again from below.
+const record = ${JSON.stringify(records)} + '/' + String(Date.now()).padStart(15, '0') + '-' + process.pid;
 stdin.emit = function (event, ...parts) {
-  if (event === 'data') appendFileSync(${JSON.stringify(records)} + '/' + process.pid, parts[0]);
+  if (event === 'data') appendFileSync(record, parts[0]);
   return emit.call(this, event, ...parts);
 };
 await import(${JSON.stringify(pathToFileURL(hostBundle).href)});
