@@ -73,9 +73,10 @@ function isOf<Kind extends OrderKind>(kind: Kind, report: Report): report is Rep
   return report.kind === kind;
 }
 
-/** The report names the order's own card or payment. */
+/** The report names the order's own card, customer or payment. */
 function isAbout(order: OrderBody, report: Report): boolean {
-  if ('receipt' in report) return order.kind === 'receipt' && report.receipt.paymentId === order.paymentId;
+  if (report.kind === 'receipt') return order.kind === 'receipt' && report.receipt.paymentId === order.paymentId;
+  if (report.kind === 'enrolment-code') return order.kind === 'enrolment-code' && report.customerId === order.customerId;
   const cardId = 'account' in report ? report.account.cardId : report.cardId;
-  return order.kind !== 'receipt' && cardId === order.cardId;
+  return 'cardId' in order && cardId === order.cardId;
 }

@@ -112,6 +112,29 @@ describe('a link', () => {
   });
 });
 
+describe('a one-time code given anew', () => {
+  it('enrols another browser of the same customer, which pays with the same card', async () => {
+    const { customerId } = await world.account(world.card.cardId);
+    const code = await world.enrolmentCode(customerId!);
+    const identity = await world.enrol(code);
+    expect(await readAs(world.card, identity)).toMatchObject({ balanceMinor: 10_000n });
+    expect(await codeOf(world.enrol(code))).toBe('customer/enrolment-code');
+    expect(await codeOf(world.enrolmentCode('6f9619ff-8b86-4011-b42d-00c04fc964ff'))).toBe('customer/unknown');
+  });
+
+  it('links a card beside its first code, and is given for no card that is linked, blocked or not ours', async () => {
+    const { card, code } = await cardForBearer('04FFFFFFFFFF68');
+    const again = await world.activationCode(card.cardId);
+    expect(again).not.toBe(code);
+    expect(await codeOf(linkAs(card, again))).toBe('done');
+    expect(await codeOf(world.activationCode(card.cardId))).toBe('customer/card-not-linked');
+    const lost = await cardForBearer('04FFFFFFFFFF69');
+    await world.block(lost.card.cardId);
+    expect(await codeOf(world.activationCode(lost.card.cardId))).toBe('card/blocked');
+    expect(await codeOf(world.activationCode('04FFFFFFFFFF6A'))).toBe('card/not-issued');
+  });
+});
+
 describe('a lost card', () => {
   it('pays nothing, is loaded with nothing and linked to nobody once it is blocked; its holder may still read it', async () => {
     expect(await world.block(world.card.cardId)).toMatchObject({ state: 'blocked', ledgerMinor: 10_000n, movableMinor: 10_000n, open: [] });

@@ -31,6 +31,9 @@ export interface InProcessOperator {
   account(cardId: string): Promise<CardAccount>;
   block(cardId: string, changes?: OrderChanges): Promise<CardAccount>;
   receipt(paymentId: string): Promise<Receipt>;
+  /** One-time codes given anew. */
+  enrolmentCode(customerId: string): Promise<string>;
+  activationCode(cardId: string): Promise<string>;
 }
 
 export async function createOperator({ operating }: InProcessServers, { pki, now }: Surroundings): Promise<InProcessOperator> {
@@ -64,6 +67,8 @@ export async function createOperator({ operating }: InProcessServers, { pki, now
     account: async (cardId) => (await carryOut({ kind: 'account', cardId }, null, ports)).account,
     block: async (cardId, { operating: otherOperating = operating, identity: otherIdentity = identity } = {}) => (await carryOut({ kind: 'block', cardId }, null, { ...ports, operating: otherOperating, identity: otherIdentity })).account,
     receipt: async (paymentId) => (await carryOut({ kind: 'receipt', paymentId }, null, ports)).receipt,
+    enrolmentCode: async (customerId) => (await carryOut({ kind: 'enrolment-code', customerId }, null, ports)).enrolmentCode,
+    activationCode: async (cardId) => (await carryOut({ kind: 'activation-code', cardId }, null, ports)).activationCode,
   };
 }
 

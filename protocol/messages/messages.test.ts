@@ -86,6 +86,8 @@ const SAMPLES: readonly Sample[] = [
   sample(operatorOrder, { kind: 'account', ...signed, cardId }),
   sample(operatorOrder, { kind: 'block', ...signed, cardId }),
   sample(operatorOrder, { kind: 'receipt', ...signed, paymentId }),
+  sample(operatorOrder, { kind: 'enrolment-code', ...signed, customerId: paymentId }),
+  sample(operatorOrder, { kind: 'activation-code', ...signed, cardId }),
   sample(operatorReport, { kind: 'issue', ...reported, cardId, customerId: paymentId, enrolmentCode: 'ABCD-EFGH-JKMN-PQRS', activationCode: null }),
   sample(operatorReport, { kind: 'load', ...reported, cardId, amountMinor: 1n, balanceAfterMinor: null, decided: [decidedOperation] }),
   sample(operatorReport, { kind: 'replace', ...reported, cardId, lostCardId: cardId, amountMinor: 1n, balanceAfterMinor: 5n, decided: [] }),
@@ -93,6 +95,8 @@ const SAMPLES: readonly Sample[] = [
   sample(operatorReport, { kind: 'account', ...reported, account }),
   sample(operatorReport, { kind: 'block', ...reported, account }),
   sample(operatorReport, { kind: 'receipt', ...reported, receipt }),
+  sample(operatorReport, { kind: 'enrolment-code', ...reported, customerId: paymentId, enrolmentCode: 'ABCD-EFGH-JKMN-PQRS' }),
+  sample(operatorReport, { kind: 'activation-code', ...reported, cardId, activationCode: 'ABCD-EFGH-JKMN-PQRS' }),
 ];
 
 type Path = readonly (string | number)[];

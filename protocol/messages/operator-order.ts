@@ -1,4 +1,4 @@
-/** An operator's order about one card or one payment, for the application server and, for itself, the security server; used once. */
+/** An operator's order about one card, customer or payment, for the application server and, for itself, the security server; used once. */
 import * as v from 'valibot';
 import { amountSchema, currencySchema } from '../amount.ts';
 import { defineMessage, digestSchema } from '../signed.ts';
@@ -15,6 +15,7 @@ const MAX_COUNTED = 8;
 const common = { orderNonce: nonceSchema, expiresAt: timeSchema };
 /** `cardChallenge`: the card's half of the mutual authentication under key 1. */
 const withCard = { ...common, cardId: cardIdSchema, cardChallenge: challengeSchema };
+const customerIdSchema = v.pipe(v.string(), v.uuid());
 const positiveAmountSchema = v.pipe(amountSchema, v.minValue(1n));
 
 export const operatorOrder = defineMessage(
@@ -54,6 +55,10 @@ export const operatorOrder = defineMessage(
     v.strictObject({ kind: v.literal('block'), ...common, cardId: cardIdSchema }),
     /** The settlement's own proof of one operation. */
     v.strictObject({ kind: v.literal('receipt'), ...common, paymentId: paymentIdSchema }),
+    /** Another one-time code for a customer who has lost the first, or has another browser. */
+    v.strictObject({ kind: v.literal('enrolment-code'), ...common, customerId: customerIdSchema }),
+    /** The same for a card that nobody has linked yet. */
+    v.strictObject({ kind: v.literal('activation-code'), ...common, cardId: cardIdSchema }),
   ]),
 );
 
@@ -76,7 +81,7 @@ export const operatorReport = defineMessage(
       ...report,
       cardId: cardIdSchema,
       /** For a new customer, with the one-time code with which the browser enrols. */
-      customerId: v.nullable(v.pipe(v.string(), v.uuid())),
+      customerId: v.nullable(customerIdSchema),
       enrolmentCode: oneTimeCode,
       /** For whoever shall link the card. */
       activationCode: oneTimeCode,
@@ -87,6 +92,8 @@ export const operatorReport = defineMessage(
     v.strictObject({ kind: v.literal('account'), ...report, account: cardAccountSchema }),
     v.strictObject({ kind: v.literal('block'), ...report, account: cardAccountSchema }),
     v.strictObject({ kind: v.literal('receipt'), ...report, receipt: receiptSchema }),
+    v.strictObject({ kind: v.literal('enrolment-code'), ...report, customerId: customerIdSchema, enrolmentCode: activationCodeSchema }),
+    v.strictObject({ kind: v.literal('activation-code'), ...report, cardId: cardIdSchema, activationCode: activationCodeSchema }),
   ]),
   'settlement/signature',
 );

@@ -1,4 +1,4 @@
-/** What an operator orders without a card: an account looked at, a lost card blocked, the proof of one operation. */
+/** What an operator orders without a card: an account looked at, a lost card blocked, the proof of one operation, a one-time code given anew. */
 import { Failure } from '#protocol/failure.ts';
 import type { CardAccount } from '#protocol/messages/card-account.ts';
 import { paymentRequest } from '#protocol/messages/payment-request.ts';
@@ -14,6 +14,8 @@ export function createBookkeeping(parts: ApplicationParts): { begin(order: Verif
     if (isOrderOf('account', order)) return { report: { kind: 'account', account: await accountOf(order.body.cardId, parts) } };
     if (isOrderOf('block', order)) return { report: { kind: 'block', account: await block(order, parts) } };
     if (isOrderOf('receipt', order)) return { report: { kind: 'receipt', receipt: await receiptOf(order.body.paymentId, parts) } };
+    if (isOrderOf('enrolment-code', order)) return { report: { kind: 'enrolment-code', ...(await enrolmentCodeFor(order.body.customerId, parts)) } };
+    if (isOrderOf('activation-code', order)) return { report: { kind: 'activation-code', ...(await activationCodeFor(order.body.cardId, parts)) } };
     throw new Failure('message/wrong-type', { detail: `no card lies on the reader for an order to ${order.body.kind}` });
   };
   return { begin: async (order) => ({ paymentId: parts.newId(), first: await turnOf(order) }) };
@@ -36,6 +38,18 @@ async function block({ body: { cardId }, jws }: VerifiedOrder<'block'>, parts: A
   const { blockedAt } = await store.blockCard({ cardId, blockedAt: Math.floor(now()), order: jws });
   await information.blockCard({ cardId, blockedAt });
   return accountOf(cardId, parts);
+}
+
+/** Throws `customer/unknown`. */
+async function enrolmentCodeFor(customerId: string, { information }: Pick<ApplicationParts, 'information'>): Promise<{ customerId: string; enrolmentCode: string }> {
+  return { customerId, enrolmentCode: (await information.newEnrolmentCode({ customerId })).enrolmentCode };
+}
+
+/** Throws `card/not-issued`, `card/blocked`, `customer/card-not-linked` if it has a customer. */
+async function activationCodeFor(cardId: string, { information }: Pick<ApplicationParts, 'information'>): Promise<{ cardId: string; activationCode: string }> {
+  const card = await information.findCard({ cardId });
+  if (card !== null && card.blockedAt !== null) throw new Failure('card/blocked');
+  return { cardId, activationCode: (await information.newActivationCode({ cardId })).activationCode };
 }
 
 /** Throws `payment/unknown` for an operation that is not proved by a transaction MAC. */

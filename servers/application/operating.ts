@@ -28,7 +28,7 @@ interface Waiting {
   readonly next: (responses: string[]) => Promise<Turn>;
 }
 
-const ORDERS = ['issue', 'load', 'replace', 'show', 'account', 'block', 'receipt'] as const satisfies readonly OrderKind[];
+const ORDERS = ['issue', 'load', 'replace', 'show', 'account', 'block', 'receipt', 'enrolment-code', 'activation-code'] as const satisfies readonly OrderKind[];
 
 export function createOperatingService(parts: ApplicationParts): OperatingService {
   const { signer, tally, now } = parts;
