@@ -8,6 +8,8 @@ export interface CardMemory {
   readonly image: CardImage;
   /** Makes `next` permanent. If it rejects with CardImageError, `next` was refused and nothing has changed; after any other error the memory is without power, and it holds one of the two. */
   commit(next: CardImage): Promise<void>;
+  /** The power is there again: finishes or forgets a commit that was cut, and does nothing if none was. If it rejects, the memory stays without power. */
+  powerUp(): Promise<void>;
 }
 
 /** Memory that lives as long as the object; `onWrite` hears of each page that commits write. */
@@ -24,5 +26,9 @@ export class VolatileCardMemory implements CardMemory {
 
   commit(next: CardImage): Promise<void> {
     return this.#memory.commit(next);
+  }
+
+  powerUp(): Promise<void> {
+    return this.#memory.powerUp();
   }
 }

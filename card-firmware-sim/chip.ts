@@ -74,14 +74,18 @@ export class Chip {
     return this.#inTurn(() => this.#process(apdu));
   }
 
-  /** The field is lost, after the commands that were under way: session and open transaction are gone, the memory stays. */
+  /** The field is lost and comes back, after the commands that were under way: session and open transaction are gone, the memory stays, or finds out what became of a commit that was cut. Never rejects. */
   reset(): Promise<void> {
-    return this.#inTurn(() => {
+    return this.#inTurn(async () => {
       dropSession(this.#state);
       this.#next = undefined;
       this.#state.selected = 'card';
       this.#state.delays = new WeakMap();
-      return Promise.resolve();
+      try {
+        await this.#state.memory.powerUp();
+      } catch (error) {
+        this.#state.report({ kind: 'fault', error });
+      }
     });
   }
 

@@ -123,6 +123,59 @@ describe('the image in a file', () => {
     memory.close();
   });
 
+  it.each([
+    ['in the first page of the journal', 1, 0],
+    ['in the head of the journal', 2, 7],
+    ['on the way home', 3, 7],
+  ])('whose write failed %s is all old or all new once it has its power again, and takes commits', async (_, failing, expected) => {
+    let writes = 0;
+    const memory = await FileCardMemory.open(path, factoryImage, () => {
+      if (++writes === failing) throw new Error('no space left');
+    });
+    const old = withValue(0);
+    await expect(memory.commit(withValue(7))).rejects.toThrow('no space left');
+    expect(() => memory.image).toThrow('without power');
+    await memory.powerUp();
+    expect(memory.image).toEqual(expected === 0 ? old : withValue(expected));
+    await memory.commit(withValue(9));
+    memory.close();
+    await memory.powerUp();
+    const next = await FileCardMemory.open(path);
+    expect(next.image).toEqual(withValue(9));
+    next.close();
+    expect(readdirSync(folder)).toEqual(['card.image']);
+  });
+
+  it('closed while it gets its power again it keeps its lock until the file is whole', async () => {
+    let writes = 0;
+    const memory = await FileCardMemory.open(path, factoryImage, () => {
+      if (++writes === 3) throw new Error('no space left');
+    });
+    await expect(memory.commit(withValue(7))).rejects.toThrow('no space left');
+    const powered = memory.powerUp();
+    memory.close();
+    await expect(FileCardMemory.open(path)).rejects.toThrow('in use');
+    await powered;
+    const next = await FileCardMemory.open(path);
+    expect(next.image).toEqual(withValue(7));
+    next.close();
+  });
+
+  it('stays without power while its file is gone', async () => {
+    const memory = await FileCardMemory.open(path, factoryImage, () => {
+      throw new Error('no space left');
+    });
+    await expect(memory.commit(withValue(7))).rejects.toThrow('no space left');
+    const content = readFileSync(path);
+    rmSync(path);
+    await expect(memory.powerUp()).rejects.toThrow(`${path}: there is no such card image`);
+    expect(() => memory.image).toThrow('without power');
+    writeFileSync(path, content);
+    await memory.powerUp();
+    expect(memory.image).toEqual(factoryImage());
+    memory.close();
+  });
+
   it('closed in the middle of a commit it writes nothing more, and the next one to open it finds all old or all new', async () => {
     const memory = await FileCardMemory.open(path, factoryImage);
     const commit = expect(memory.commit(withValue(7))).rejects.toThrow('closed');

@@ -21,13 +21,16 @@ const JSON_OBJECT = 0x7b;
 export class FileCardMemory implements CardMemory {
   readonly #path: string;
   readonly #lock: FileLock;
-  readonly #eeprom: FileEeprom;
-  readonly #memory: JournalledCardMemory;
+  readonly #onWrite: WriteObserver | undefined;
+  #eeprom: FileEeprom;
+  #memory: JournalledCardMemory;
   #isOpen = true;
+  #isPoweringUp = false;
 
-  private constructor(path: string, lock: FileLock, eeprom: FileEeprom, memory: JournalledCardMemory) {
+  private constructor(path: string, lock: FileLock, onWrite: WriteObserver | undefined, eeprom: FileEeprom, memory: JournalledCardMemory) {
     this.#path = path;
     this.#lock = lock;
+    this.#onWrite = onWrite;
     this.#eeprom = eeprom;
     this.#memory = memory;
   }
@@ -46,7 +49,7 @@ export class FileCardMemory implements CardMemory {
       const image = imageToBegin(await readIfThere(path, MAX_FILE_BYTES), createImage);
       if (image !== undefined) await replaceFile(path, createCardContent(image));
       eeprom = FileEeprom.open(path, onWrite);
-      return new FileCardMemory(path, lock, eeprom, await JournalledCardMemory.powerUp(eeprom));
+      return new FileCardMemory(path, lock, onWrite, eeprom, await JournalledCardMemory.powerUp(eeprom));
     } catch (error) {
       eeprom?.close();
       lock.release();
@@ -63,10 +66,38 @@ export class FileCardMemory implements CardMemory {
     await this.#memory.commit(next);
   }
 
+  async powerUp(): Promise<void> {
+    if (!this.#isOpen || this.#memory.hasPower || this.#isPoweringUp) return;
+    this.#isPoweringUp = true;
+    try {
+      this.#eeprom.close();
+      // What reads back after a write that failed need not be on the disk: written anew as a whole it is.
+      await replaceFile(this.#path, await this.#content());
+      this.#eeprom = FileEeprom.open(this.#path, this.#onWrite);
+      this.#memory = await JournalledCardMemory.powerUp(this.#eeprom);
+    } catch (error) {
+      throw named(this.#path, error);
+    } finally {
+      this.#isPoweringUp = false;
+      if (!this.#isOpen) this.#release();
+    }
+  }
+
   /** Gives the file free for another process. Call it after the chip's last command. */
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    // A file that is just being replaced is given free after that.
+    if (!this.#isPoweringUp) this.#release();
+  }
+
+  async #content(): Promise<Bytes> {
+    const content = await readIfThere(this.#path, MAX_FILE_BYTES);
+    if (content === undefined) throw new CardImageError(MISSING);
+    return content;
+  }
+
+  #release(): void {
     this.#eeprom.close();
     this.#lock.release();
   }

@@ -199,8 +199,14 @@ async function cutWithChip({ image, prepare, act }: Change, course: Course, writ
   expect(await act(torn.card)).toBe(0x91ee);
   expect(torn.eeprom.writes).toBe(write);
   expect((await torn.card.host.native(0x60)).status).toBe(0x91ee);
+  torn.eeprom.powerUp();
+  // The field comes back to the same chip, and once more to another one over the same memory.
+  await torn.card.chip.reset();
+  const found = outcome(course, torn.image);
+  expect((await torn.card.host.native(0x60)).status).toBe(0x91af);
   await torn.powerUp();
-  return outcome(course, torn.image);
+  expect(outcome(course, torn.image)).toBe(found);
+  return found;
 }
 
 /** The memory alone, torn in its n-th write, powered up, and powered up with a second cut at each write of that. Returns how many cuts that were. */

@@ -79,6 +79,25 @@ describe('power cut in a payment', () => {
     await torn.powerUp();
     expect(witness(torn.image)).toEqual(AFTER);
   });
+
+  it('the same chip answers again once the field is back, also when the power went again while it recovered', async () => {
+    const torn = await payable();
+    torn.eeprom.cutAt(4, 'garbage');
+    expect((await torn.card.commit()).status).toBe(0x91ee);
+    torn.eeprom.powerUp();
+    torn.eeprom.cutAt(1, 'garbage');
+    await torn.card.chip.reset();
+    expect(encodeHex(await torn.card.chip.process(parseHex(DF_NAME_SELECT)))).toBe('6581');
+    torn.eeprom.powerUp();
+    await torn.card.chip.reset();
+    expect(witness(torn.image)).toEqual(AFTER);
+    await torn.card.begin(1);
+    await torn.card.debit(80);
+    expect((await torn.card.commit()).status).toBe(0x9100);
+    expect(witness(torn.image)).toMatchObject({ balance: 4500, counter: 2 });
+    await torn.powerUp();
+    expect(witness(torn.image)).toMatchObject({ balance: 4500, counter: 2 });
+  });
 });
 
 type Step = 'debit' | 'credit' | 'write' | 'read' | 'commit' | 'abort' | 'reset' | 'garbage' | 'first' | 'next' | 'overdraw' | 'cut';

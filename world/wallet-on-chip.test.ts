@@ -44,6 +44,10 @@ class TearingMemory implements CardMemory {
     if (this.tear !== 'before') await this.#memory.commit(next);
     if (this.tear !== undefined) throw new Error('power lost');
   }
+
+  powerUp(): Promise<void> {
+    return this.#memory.powerUp();
+  }
 }
 
 class CardOnReader {

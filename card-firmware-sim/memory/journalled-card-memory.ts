@@ -17,24 +17,31 @@ export function createCardContent(image: CardImage): Bytes {
 }
 
 export class JournalledCardMemory {
-  readonly #journal: RedoJournal;
+  readonly #eeprom: Eeprom;
+  #journal: RedoJournal;
   #layout: CardLayout;
   #hasPower = true;
 
-  private constructor(journal: RedoJournal, layout: CardLayout) {
+  private constructor(eeprom: Eeprom, journal: RedoJournal, layout: CardLayout) {
+    this.#eeprom = eeprom;
     this.#journal = journal;
     this.#layout = layout;
   }
 
   /** On an EEPROM of its own, which lives as long as the object. */
   static begin(image: CardImage, onWrite?: WriteObserver): JournalledCardMemory {
-    return new JournalledCardMemory(RedoJournal.begin(new MemoryEeprom(createCardContent(image), onWrite), HOME_PAGES), { image, rings: NO_RINGS });
+    const eeprom = new MemoryEeprom(createCardContent(image), onWrite);
+    return new JournalledCardMemory(eeprom, RedoJournal.begin(eeprom, HOME_PAGES), { image, rings: NO_RINGS });
   }
 
   /** On an EEPROM of CARD_BYTES that has its power again. Throws CardImageError if it holds no card image. */
   static async powerUp(eeprom: Eeprom): Promise<JournalledCardMemory> {
     const journal = await RedoJournal.powerUp(eeprom, HOME_PAGES);
-    return new JournalledCardMemory(journal, parseCardLayout(journal.home));
+    return new JournalledCardMemory(eeprom, journal, parseCardLayout(journal.home));
+  }
+
+  get hasPower(): boolean {
+    return this.#hasPower;
   }
 
   /** Throws after a commit that was cut: only the next power-up finds out what became of it, and until then neither answer would be true. */
@@ -55,5 +62,13 @@ export class JournalledCardMemory {
       throw error;
     }
     this.#layout = layout;
+  }
+
+  /** After a commit that was cut, on the same EEPROM. */
+  async powerUp(): Promise<void> {
+    if (this.#hasPower) return;
+    this.#journal = await RedoJournal.powerUp(this.#eeprom, HOME_PAGES);
+    this.#layout = parseCardLayout(this.#journal.home);
+    this.#hasPower = true;
   }
 }
