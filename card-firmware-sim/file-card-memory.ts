@@ -79,7 +79,7 @@ export class FileCardMemory implements CardMemory {
       throw named(this.#path, error);
     } finally {
       this.#isPoweringUp = false;
-      if (!this.#isOpen) this.#release();
+      this.#releaseIfDone();
     }
   }
 
@@ -87,8 +87,7 @@ export class FileCardMemory implements CardMemory {
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    // A file that is just being replaced is given free after that.
-    if (!this.#isPoweringUp) this.#release();
+    this.#releaseIfDone();
   }
 
   async #content(): Promise<Bytes> {
@@ -97,7 +96,9 @@ export class FileCardMemory implements CardMemory {
     return content;
   }
 
-  #release(): void {
+  /** A file that is just being replaced is given free after that. */
+  #releaseIfDone(): void {
+    if (this.#isOpen || this.#isPoweringUp) return;
     this.#eeprom.close();
     this.#lock.release();
   }

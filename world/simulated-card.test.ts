@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -75,4 +75,21 @@ test('a card may be lifted before it lies on the reader', async () => {
   await inserted;
   await card.insert();
   await stateIs('present');
+});
+
+test('a new card is a .card file; one that was made as .json is found and used on', async () => {
+  const own = mkdtempSync(join(tmpdir(), 'kessai-card-'));
+  const open = () => openSimulatedCard({ folder: own, name: 'mine', place: slotOf(0), onJournal: () => undefined });
+  try {
+    const first = await open();
+    await first.close();
+    expect(readdirSync(join(own, 'cards'))).toEqual(['mine.card']);
+    renameSync(join(own, 'cards', 'mine.card'), join(own, 'cards', 'mine.json'));
+    const again = await open();
+    expect(again.cardId).toBe(first.cardId);
+    await again.close();
+    expect(readdirSync(join(own, 'cards'))).toEqual(['mine.json']);
+  } finally {
+    rmSync(own, { recursive: true });
+  }
 });

@@ -1,4 +1,5 @@
 /** The simulated card of a world, in this process: on the virtual reader or lifted, with a fate for each command; its image is a file. */
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Chip } from '#card-firmware-sim/chip.ts';
@@ -43,9 +44,15 @@ export interface CardOptions {
   readonly onJournal: (entry: JournalEntry) => void;
 }
 
+/** Former versions gave all their card images the ending of a text: such a card is used on. */
+function imagePath(cards: string, name: string): string {
+  const [path, former] = [join(cards, `${name}.card`), join(cards, `${name}.json`)];
+  return !existsSync(path) && existsSync(former) ? former : path;
+}
+
 export async function openSimulatedCard({ folder, name, profile, place: usualPlace, onJournal }: CardOptions): Promise<SimulatedCard> {
   await mkdir(join(folder, 'cards'), { recursive: true, mode: 0o700 });
-  const memory = await FileCardMemory.open(join(folder, 'cards', `${name}.json`), () => createFactoryImage({ profile, random: secureRandom }));
+  const memory = await FileCardMemory.open(imagePath(join(folder, 'cards'), name), () => createFactoryImage({ profile, random: secureRandom }));
   const chip = new Chip({ memory, observer: journalPayments(onJournal) });
   let inserted: AbortController | undefined;
   /** Settles when the latest insertion is over and the chip is at rest. */
