@@ -14,8 +14,8 @@ export type SessionContext =
   | { readonly kind: 'payment'; readonly paymentId: string; readonly amountMinor: bigint }
   | { readonly kind: 'reading' }
   | { readonly kind: 'load'; readonly amountMinor: bigint; readonly orderDigest: string }
-  /** Outcome: the card's challenge under key 1. */
-  | { readonly kind: 'rekey'; readonly dialog: CardDialog<Bytes> };
+  /** Outcome: the card's challenge under key 1, which begins one session of this very contact; null until the re-keying is finished. */
+  | { readonly kind: 'rekey'; readonly dialog: CardDialog<Bytes>; readonly renewedChallenge: () => string | null };
 
 /** What operators may load, whoever else is taken over: in one order, and in a day. Minor units of any currency. */
 export interface LoadLimits {

@@ -7,6 +7,7 @@ import type { SecurityService } from '../shared/apis/security.ts';
 import { verifyLinkRequest, verifyPaymentRequest, verifyReadingRequest } from '../shared/payment-request.ts';
 import { createIssuing } from './issuing/issuing.ts';
 import { createLoading } from './loading.ts';
+import { createOpenedRequests } from './opened-requests.ts';
 import type { SecurityParts, SessionContext } from './parts.ts';
 import { createRekeying } from './issuing/rekeying.ts';
 import type { LiveSession } from './sessions.ts';
@@ -15,6 +16,7 @@ import { openSession, preparedOf, readingOf, takeAuthentication, verdictOf } fro
 
 export function createSecurityService(parts: SecurityParts): SecurityService {
   const { sessions } = parts;
+  const requests = createOpenedRequests(parts.now);
   const step = createStep({ party: 'security', journal: parts.journal, now: parts.now });
   /** Steps are named for payments only: a reading or load does the same work without the name. */
   const stepOfPayment = async <T>(id: 'ST12' | 'ST13', { context }: LiveSession<SessionContext>, act: () => T): Promise<T> =>
@@ -24,7 +26,11 @@ export function createSecurityService(parts: SecurityParts): SecurityService {
     openPayment: ({ paymentId, request, cardChallenge, keysMayWait }) =>
       step('ST11', async () => {
         const { request: verified, bill } = await verifyPaymentRequest(request, parts);
-        return openSession(parts, verified.body, { cardChallenge, keysMayWait }, { kind: 'payment', paymentId, amountMinor: bill.body.amountMinor });
+        // What has opened a session may have debited the card: with a renewed challenge it would be good for another debit of the same bill.
+        if (cardChallenge !== null && requests.hasOpened(verified.digest)) throw new Failure('settlement/session', { detail: 'a request of an earlier contact' });
+        const opened = await openSession(parts, verified.body, { cardChallenge, keysMayWait }, { kind: 'payment', paymentId, amountMinor: bill.body.amountMinor });
+        if (opened.at === 'opened') requests.remember(verified.digest);
+        return opened;
       }, paymentId),
 
     openReading: async ({ request, cardChallenge, keysMayWait }) => {

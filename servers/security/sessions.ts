@@ -216,6 +216,12 @@ export class CardSessions<Context> {
     return entry.session;
   }
 
+  /** The card's one live session, if there is one. */
+  liveOf(uid: Bytes): LiveSession<Context> | undefined {
+    this.#dropExpired();
+    return this.#live.get(this.#liveByCard.get(encodeHex(uid)) ?? '')?.session;
+  }
+
   /** Judges a PCN, also of a superseded session and more than once. A transfer that is kept no longer is unproven: only a reading decides. */
   verifyTransfer(sessionId: string, responses: readonly Bytes[]): TransferVerdict {
     this.#dropExpired();

@@ -12,7 +12,7 @@ import type { Reading } from './wallet.ts';
 
 /** How the application server wants a session opened. */
 export interface Opening {
-  /** Instead of the one in the signed request: the card's challenge after a re-keying. */
+  /** Instead of the one in the signed request: the card's challenge after a re-keying, and no other, or a request could be used at any later contact. */
   readonly cardChallenge: string | null;
   readonly keysMayWait: boolean;
 }
@@ -22,6 +22,7 @@ export async function openSession(parts: Pick<SecurityParts, 'store' | 'keyStore
   const { store, keyStore, sessions } = parts;
   const { cardId } = signed;
   const uid = parseHex(cardId);
+  if (opening.cardChallenge !== null) requireRenewed(sessions, uid, opening.cardChallenge);
   // Begun before the card's record is read: a re-keying that begins after that read ends this session, and none is under way at this moment.
   const session = sessions.begin(uid, context);
   const opened = async (): Promise<OpenedOrRekey> => {
@@ -40,6 +41,12 @@ export async function openSession(parts: Pick<SecurityParts, 'store' | 'keyStore
   });
   if (result.at === 'rekey-first') sessions.forget(session.id);
   return result;
+}
+
+/** Throws `settlement/session` unless the card's one live session is a re-keying that ended with exactly this challenge. */
+function requireRenewed(sessions: SecurityParts['sessions'], uid: LiveSession<unknown>['uid'], cardChallenge: string): void {
+  const context = sessions.liveOf(uid)?.context;
+  if (context?.kind !== 'rekey' || context.renewedChallenge() !== cardChallenge) throw new Failure('settlement/session', { detail: 'no re-keying of the card ended with this challenge' });
 }
 
 export async function deriveAuthenticationKeys({ keyStore }: Pick<SecurityParts, 'keyStore'>, uid: LiveSession<unknown>['uid'], keyNumber: KeyNumber, keyVersion: number): Promise<AuthenticationKeys> {

@@ -1,5 +1,5 @@
 /** Re-keying a card at its contact: durably begun before its first key changes, durably finished once all are proved, held as the card's one live session between. */
-import { encodeHex, parseHex } from '#protocol/bytes.ts';
+import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
 import { encodeCommands, parseResponses } from '#protocol/messages/fields.ts';
 import type { SecurityService } from '../../shared/apis/security.ts';
@@ -10,6 +10,8 @@ import { rekeyCard } from './rekey.ts';
 export type Rekeying = Pick<SecurityService, 'openRekey' | 'continueRekey'>;
 
 export function createRekeying({ store, keyStore, sessions, random }: Pick<SecurityParts, 'store' | 'keyStore' | 'sessions' | 'random'>): Rekeying {
+  /** What finished conversations ended with; kept no longer than their sessions. */
+  const renewed = new WeakMap<CardDialog<Bytes>, string>();
   return {
     openRekey: async ({ cardId }) => {
       const issued = await store.findCard(cardId);
@@ -29,7 +31,7 @@ export function createRekeying({ store, keyStore, sessions, random }: Pick<Secur
         finish: async () => recorded(await store.finishRekey(cardId, toVersion)),
       });
       const dialog = new CardDialog(talk);
-      const session = sessions.begin(uid, { kind: 'rekey', dialog });
+      const session = sessions.begin(uid, { kind: 'rekey', dialog, renewedChallenge: () => renewed.get(dialog) ?? null });
       const round = await dialog.start();
       session.assertLive();
       if (!('turn' in round)) throw new Failure('internal/bug', { detail: 're-keyed without a command' });
@@ -49,8 +51,10 @@ export function createRekeying({ store, keyStore, sessions, random }: Pick<Secur
         session.assertLive();
         return { at: round.turn.changes ? 'changing' : 'asking', commands: encodeCommands(round.turn.commands) };
       }
-      sessions.forget(sessionId);
-      return { at: 'done', cardChallenge: encodeHex(round.outcome) };
+      // The session stays until the next one of this card begins, which may be with this challenge: who signed for the contact knew only its first one.
+      const cardChallenge = encodeHex(round.outcome);
+      renewed.set(context.dialog, cardChallenge);
+      return { at: 'done', cardChallenge };
     },
   };
 }

@@ -57,7 +57,7 @@ export type Verdict = v.InferOutput<typeof verdictSchema>;
 /** Which part of the card is read: log only (0064), with the balance, or with every record too. */
 const readingKindSchema = v.picklist(['log', 'balance', 'history']);
 const openingSchema = {
-  /** Instead of the challenge in the signed request: what the card answered since, after a re-keying. */
+  /** Instead of the challenge in the signed request: what the re-keying of this very contact ended with, once, and no other. Throws `settlement/session`. */
   cardChallenge: v.nullable(challengeSchema),
   /** True while an operation is unresolved: the card keeps its older keys until a reading has decided it. */
   keysMayWait: v.boolean(),
