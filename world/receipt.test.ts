@@ -85,7 +85,7 @@ describe('a change of any field is found', () => {
     ['read', 'payment number', () => ({ paymentId: crypto.randomUUID() }), ['notice']],
     ['paid', 'kind', () => ({ kind: 'load' }), ['request', 'bill', 'statement', 'consent', 'transaction']],
     ['paid', 'kind', () => ({ kind: 'issue' }), ['request', 'bill', 'statement', 'consent', 'transaction']],
-    ['loaded', 'kind', () => ({ kind: 'pay' }), ['request', 'bill', 'transaction']],
+    ['loaded', 'kind', () => ({ kind: 'pay' }), ['request', 'bill', 'notice', 'transaction']],
     ['loaded', 'kind', () => ({ kind: 'refund' }), ['request', 'bill']],
     ['paid', 'card', () => ({ cardId: '04FFFFFFFFFF51' }), ['request', 'bill', 'statement', 'consent', 'transaction-mac']],
     ['loaded', 'card', () => ({ cardId: '04FFFFFFFFFF51' }), ['request', 'bill', 'transaction-mac']],
@@ -124,7 +124,7 @@ describe('a change of any field is found', () => {
 describe('a message in a receipt', () => {
   const changed: Record<'request' | 'notice' | 'statement' | 'consent', { tamper: Record<string, unknown>; wrong: string[] }> = {
     request: { tamper: { cardChallenge: 'AB'.repeat(16) }, wrong: ['request', 'bill', 'statement', 'consent'] },
-    notice: { tamper: { at: 1 }, wrong: ['notice'] },
+    notice: { tamper: { amountMinor: '1' }, wrong: ['notice'] },
     statement: { tamper: { expiresAt: 1 }, wrong: ['statement', 'consent'] },
     consent: { tamper: { shownDigest: 'A'.repeat(43) }, wrong: ['consent'] },
   };
@@ -159,5 +159,51 @@ describe('a message in a receipt', () => {
     expect(await said({ cardId: '04FFFFFFFFFF53' })).toEqual(['statement']);
     // The digest is of what was signed, so the bill in the receipt is the one in the request.
     expect(paid.bill?.billDigest).toBe(await digestOf(bodyOf(paid.request)['bill'] as Jws));
+  });
+});
+
+describe('a receipt that was put together', () => {
+  it('for a bill that nobody paid, with the proof of another payment of that card and amount', async () => {
+    const settlement = losingSettlement(world, (nth) => (nth > 1 ? 'request-lost' : 'carried'));
+    await tryToPay(world, { settlement });
+    const { request } = settlement.carried[0]!;
+    const bill = bodyOf(request)['bill'] as Jws;
+    const { shopId, billId } = bodyOf(bill) as { shopId: string; billId: string };
+    const made: Receipt = { ...read, paymentId: crypto.randomUUID(), request, bill: { ...read.bill!, shopId, billId, billDigest: await digestOf(bill) }, statement: null, consent: null };
+    expect(await wrongIn({ ...made, notice: null })).toEqual(['notice']);
+    expect(await wrongIn(made)).toEqual(['notice']);
+  });
+
+  it('from two operations of one card and amount, also where the balance was the same before both', async () => {
+    const other = await createInProcessWorld();
+    const pay = async () => {
+      await tryToPay(other);
+      return other.receipt(other.operationIds.at(-1)!);
+    };
+    const load = async () => {
+      await other.load(other.card, 2_100n);
+      other.clock.advance(30 * 60_000);
+      return other.receipt(other.operationIds.at(-1)!);
+    };
+    const receipts = [await pay(), await load(), await pay(), await load()] as const;
+    const wrong = async (receipt: Receipt) => (await verifyReceipt(receipt, { verifierAt: (at) => other.pki.verifier(() => at), keyStore: other.keyStore })).filter(({ ok }) => !ok).map(({ check }) => check);
+    for (const [receipt, { operationId, proof }] of [[receipts[2], receipts[0]], [{ ...receipts[2], statement: null, consent: null }, receipts[0]], [receipts[3], receipts[1]]] as const) {
+      expect(await wrong(receipt)).toEqual([]);
+      expect(await wrong({ ...receipt, operationId, proof })).toEqual(['transaction']);
+    }
+  });
+});
+
+describe('a receipt of what was decided when the card came back', () => {
+  const LATER_MS = 400 * 86_400_000;
+
+  it('after its signers\' certificates had run out: they were good when it was signed, and not before', async () => {
+    const late = { ...loaded, decidedAt: loaded.decidedAt + LATER_MS };
+    expect(await wrongIn(late)).toEqual([]);
+    expect(await wrongIn(late, { verifierAt: (at) => world.pki.verifier(() => at - LATER_MS) })).toEqual(['request', 'bill']);
+    const notice = await resigned(paid.notice!, { outcome: 'not-paid' }, world.applicationParts.signer);
+    const owed = { ...paid, decidedAt: paid.decidedAt + LATER_MS, notice };
+    expect(await wrongIn(owed)).toEqual([]);
+    expect(await wrongIn({ ...owed, notice: await resigned(notice, { at: owed.decidedAt }, world.applicationParts.signer) })).toEqual(['notice', 'statement', 'consent']);
   });
 });

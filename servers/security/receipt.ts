@@ -2,14 +2,15 @@
 import { encodeHex, parseBase64url, parseHex } from '#protocol/bytes.ts';
 import type { CertificateVerifier } from '#protocol/certificates.ts';
 import { Failure } from '#protocol/failure.ts';
-import { bill } from '#protocol/messages/bill.ts';
+import { bill, MAX_BILL_LIFE_MS } from '#protocol/messages/bill.ts';
 import { consent } from '#protocol/messages/completion.ts';
 import { notice } from '#protocol/messages/notice.ts';
-import { operatorOrder } from '#protocol/messages/operator-order.ts';
+import { MAX_ORDER_LIFE_MS, operatorOrder } from '#protocol/messages/operator-order.ts';
 import { paymentRequest } from '#protocol/messages/payment-request.ts';
 import type { Receipt } from '#protocol/messages/receipt.ts';
-import { statement } from '#protocol/messages/statement.ts';
-import { byCertificate, byKnownSender, senderOf, verifyMessage, type BodyOf, type Jws, type VerifiedMessage } from '#protocol/signed.ts';
+import { statement, STATEMENT_LIFE_MS } from '#protocol/messages/statement.ts';
+import { byCertificate, byKnownSender, readKeptBody, senderOf, verifyMessage, type BodyOf, type Jws, type VerifiedMessage } from '#protocol/signed.ts';
+import { MIN_BILL_REST_MS } from '../shared/payment-request.ts';
 import { KeyStoreError, type CardKeyStore } from './key-store/key-store.ts';
 import { isTransactionMac } from './transfer.ts';
 import { parseTransactionInput } from './transaction-input.ts';
@@ -31,14 +32,16 @@ export interface ReceiptChecker {
 
 /** All checks, in the order of RECEIPT_CHECKS; the receipt is good if each is ok. A check that cannot be made because another one failed is not ok. */
 export async function verifyReceipt(receipt: Receipt, { verifierAt, keyStore }: ReceiptChecker): Promise<readonly ReceiptCheck[]> {
-  const verifier = verifierAt(receipt.decidedAt);
+  // A card may come back, and be decided about, when the certificates of those who signed have long run out: they had to be good when it was done.
+  const verifier = verifierAt(timeOfRecord(receipt) ?? receipt.decidedAt);
+  const settlement = verifierAt(timeOfNotice(receipt) ?? receipt.decidedAt);
   const findings = new Findings();
   const request = await findings.check('request', () => verifyRequest(receipt, verifier), ({ says }) => says);
-  await findings.check('bill', () => verifyBill(receipt, needed(request, 'request'), verifier));
-  await findings.check('notice', () => verifyNotice(receipt, verifier));
-  const said = await findings.check('statement', () => (receipt.statement === null ? null : verifyStatement(receipt.statement, receipt, needed(request, 'request'), verifier)), (verified) => (verified === null ? ABSENT : 'signed by the settlement, about this payment'));
+  const billed = await findings.check('bill', () => verifyBill(receipt, needed(request, 'request'), verifier), (verified) => (verified === null ? 'none: an order has no bill' : 'signed by the shop, for this payer and amount'));
+  await findings.check('notice', () => verifyNotice(receipt, settlement));
+  const said = await findings.check('statement', () => (receipt.statement === null ? null : verifyStatement(receipt.statement, receipt, needed(request, 'request'), settlement)), (verified) => (verified === null ? ABSENT : 'signed by the settlement, about this payment'));
   await findings.check('consent', () => (receipt.consent === null ? ABSENT : verifyConsent(receipt.consent, receipt, needed(request, 'request'), needed(said, 'statement'))));
-  await findings.check('transaction', () => verifyTransaction(receipt, said?.body ?? null));
+  await findings.check('transaction', () => verifyTransaction(receipt, said?.body ?? null, windowOf(request, billed ?? null)));
   await findings.check('transaction-mac', () => verifyTransactionMac(receipt, keyStore));
   return findings.all;
 }
@@ -93,10 +96,30 @@ async function verifyRequest({ kind, request, cardId, amountMinor, currency }: R
   return { is: 'order', message, says: `signed by an operator, for this card and amount` };
 }
 
-async function verifyBill({ bill: billed, amountMinor, currency }: Receipt, request: Request, verifier: CertificateVerifier): Promise<string> {
+/** By the settlement's clock when the operation was ordered; the transaction MAC vouches for it. */
+function timeOfRecord({ proof }: Receipt): number | undefined {
+  try {
+    return parseTransactionInput(parseHex(proof.transactionMacInput)).record.timeSeconds * 1000;
+  } catch (cause) {
+    if (cause instanceof Failure) return undefined;
+    throw cause;
+  }
+}
+
+/** Not verified yet: only the settlement can have signed it, and the key must have been good at that time. */
+function timeOfNotice({ notice: jws }: Receipt): number | undefined {
+  try {
+    return jws === null ? undefined : readKeptBody(notice, jws).at;
+  } catch (cause) {
+    if (cause instanceof Failure) return undefined;
+    throw cause;
+  }
+}
+
+async function verifyBill({ bill: billed, amountMinor, currency }: Receipt, request: Request, verifier: CertificateVerifier): Promise<BodyOf<typeof bill> | null> {
   if (request.is === 'order') {
     if (billed !== null) throw new Contradiction('an order has no bill');
-    return 'none: an order has no bill';
+    return null;
   }
   if (billed === null) throw new Contradiction('a payment without a bill');
   const { shopId, billId, billDigest, shopChain } = billed;
@@ -106,11 +129,13 @@ async function verifyBill({ bill: billed, amountMinor, currency }: Receipt, requ
   // payment-rules 13: a bill of the shop's own origin, for the signer of the request.
   if (shop.certificate?.origins.includes(body.origin) !== true) throw new Contradiction('the bill names another origin than the shop\'s certificate');
   if (body.payer !== request.message.sender.thumbprint) throw new Contradiction('the bill names another payer than signed the request');
-  return 'signed by the shop, for this payer and amount';
+  return body;
 }
 
 async function verifyNotice(receipt: Receipt, verifier: CertificateVerifier): Promise<string> {
-  const { notice: jws, paymentId, bill: billed, amountMinor, currency, decidedAt } = receipt;
+  const { notice: jws, kind, paymentId, bill: billed, amountMinor, currency, decidedAt } = receipt;
+  // Every payment that moved the amount was told of; a bill that nobody paid has no such notice.
+  if (jws === null && kind === 'pay') throw new Contradiction('a payment that no shop was told of');
   if (jws === null) return ABSENT;
   if (billed === null) throw new Contradiction('a notice, though no shop was to hear of this');
   const { body } = await verifyMessage(notice, jws, byCertificate(verifier, 'settlement'));
@@ -140,13 +165,30 @@ async function verifyConsent(jws: Jws, { paymentId }: Receipt, request: Request,
   return 'signed by the customer, to exactly this statement';
 }
 
-function verifyTransaction({ kind, operationId, amountMinor, decidedAt, proof }: Receipt, said: BodyOf<typeof statement> | null): string {
+interface Window {
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
+/** When the settlement may have carried out what was signed; its own writing takes as long as a conversation with the card. */
+function windowOf(request: Request | undefined, billed: BodyOf<typeof bill> | null): Window | null {
+  if (billed !== null) return { fromMs: billed.expiresAt - MAX_BILL_LIFE_MS, untilMs: billed.expiresAt - MIN_BILL_REST_MS };
+  if (request?.is !== 'order') return null;
+  const { expiresAt } = request.message.body;
+  return { fromMs: expiresAt - MAX_ORDER_LIFE_MS, untilMs: expiresAt + 2 * MAX_ORDER_LIFE_MS };
+}
+
+function verifyTransaction({ kind, operationId, amountMinor, decidedAt, proof }: Receipt, said: BodyOf<typeof statement> | null, window: Window | null): string {
   const { record, change, amountMinor: changedMinor, balanceBeforeMinor } = parseTransactionInput(parseHex(proof.transactionMacInput));
   const ordered = kind === 'pay' ? 'debit' : 'credit';
   if (change !== ordered) throw new Contradiction(`the card committed a ${change}, not a ${ordered}`);
   requireSame('the card\'s transaction', { amountMinor: changedMinor }, { amountMinor });
   requireSame('the card\'s log record', { operationId: encodeHex(record.operationId), amountMinor: record.amountMinor }, { operationId, amountMinor });
-  if (record.timeSeconds * 1000 > decidedAt) throw new Contradiction('the card\'s log record is younger than the decision');
+  const { timeSeconds } = record;
+  if (timeSeconds * 1000 > decidedAt) throw new Contradiction('the card\'s log record is younger than the decision');
+  // What the settlement signs does not name the card's record: its time tells it from that of another operation of this card and amount.
+  if (said !== null && timeSeconds !== Math.floor((said.expiresAt - STATEMENT_LIFE_MS) / 1000)) throw new Contradiction('the card\'s log record is of another time than the statement');
+  if (window !== null && (timeSeconds * 1000 + 999 < window.fromMs || timeSeconds * 1000 > window.untilMs)) throw new Contradiction('the card\'s log record is of another time than what was signed');
   if (said !== null && said.balance?.beforeMinor !== balanceBeforeMinor) throw new Contradiction('the card\'s transaction begins with another balance than the statement');
   return `one log record and one ${change} of the amount`;
 }
