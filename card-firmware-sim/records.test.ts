@@ -1,11 +1,11 @@
 /** UpdateRecord and ClearRecordFile: what they ask, what they change at the commit, and what the transaction MAC says of them. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CardUnderTest, changeFile, NONE, UID, usableCard, ZERO_KEY } from './testing-card.ts';
-import { cmac, truncated } from './testing-host.ts';
-import { concatBytes, encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
-import type { Bytes } from '#protocol/bytes.ts';
+import { encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
+import { tmvOf } from './testing-host.ts';
 import type { HostAnswer } from './testing-host.ts';
 
+const TM_KEY = parseHex('22'.repeat(16));
 const RECORDS = ['33', '22', '11'].map((byte) => parseHex(byte.repeat(16)));
 
 let card: CardUnderTest;
@@ -22,13 +22,6 @@ function update(recordNumber: number, offset: number, data: Uint8Array, length =
 const clear = (file = 1): Promise<HostAnswer> => card.host.send(0xeb, [file], NONE, 'mac', 'mac');
 const kept = (): string[] => card.fileOf('cyclic').records.map(encodeHex);
 const before = RECORDS.map(encodeHex);
-
-/** By the host's own arithmetic. */
-function tmvOf(counter: number, ...blocks: readonly Bytes[]): string {
-  const key = cmac(parseHex('22'.repeat(16)), concatBytes(parseHex('5A00010080'), encodeUintLE(counter, 4), UID));
-  const filled = blocks.map((block) => concatBytes(block, new Uint8Array((16 - (block.length % 16)) % 16)));
-  return encodeHex(truncated(cmac(key, concatBytes(...filled))));
-}
 
 describe('UpdateRecord', () => {
   it('changes a part of one record at the commit, and only then', async () => {
@@ -52,7 +45,7 @@ describe('UpdateRecord', () => {
   it('is part of the transaction MAC with its header and data', async () => {
     await update(1, 14, parseHex('ABCD'));
     const { data } = await card.commit();
-    expect(encodeHex(data.slice(4))).toBe(tmvOf(1, parseHex('BA01010000' + '0E0000' + '020000'), parseHex('ABCD')));
+    expect(encodeHex(data.slice(4))).toBe(tmvOf(TM_KEY, 1, UID, parseHex('BA01010000' + '0E0000' + '020000'), parseHex('ABCD')));
   });
 
   it.each([
@@ -85,7 +78,7 @@ describe('ClearRecordFile', () => {
 
   it('is part of the transaction MAC', async () => {
     await clear();
-    expect(encodeHex((await card.commit()).data)).toBe(`01000000${tmvOf(1, parseHex('EB01'))}`);
+    expect(encodeHex((await card.commit()).data)).toBe(`01000000${tmvOf(TM_KEY, 1, UID, parseHex('EB01'))}`);
   });
 
   it('travels under a MAC in a session even where the file is plain and free, and in plain without one', async () => {

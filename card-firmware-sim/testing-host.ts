@@ -44,6 +44,13 @@ export function pad80(data: Uint8Array): Bytes {
   return padded;
 }
 
+/** TMV of the transaction whose counter, once committed, is `counter`; each block of its input is filled with zeros. */
+export function tmvOf(tmKey: Uint8Array, counter: number, uid: Uint8Array, ...blocks: readonly Uint8Array[]): string {
+  const macKey = cmac(tmKey, concatBytes(new Uint8Array([0x5a, 0x00, 0x01, 0x00, 0x80]), encodeUintLE(counter, 4), uid));
+  const filled = blocks.map((block) => concatBytes(block, new Uint8Array((16 - (block.length % 16)) % 16)));
+  return encodeHex(truncated(cmac(macKey, concatBytes(...filled))));
+}
+
 interface HostSession {
   ti: Bytes;
   counter: number;

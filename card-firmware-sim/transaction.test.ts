@@ -5,6 +5,7 @@ import { cmac, truncated } from './testing-host.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { findFile, withFile } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
+import type { HostAnswer } from './testing-host.ts';
 
 const READER_ID = parseHex('000102030405060708090A0B0C0D0E0F');
 
@@ -176,5 +177,34 @@ describe('transactions', () => {
     expect((await card.host.send(0x5f, [15], parseHex('23F01F00000000'), 'full', 'mac')).status).toBe(0x9100);
     expect((await card.commit()).status).toBe(0x919d);
     expect(card.fileOf('value').value).toBe(5000);
+  });
+});
+
+describe('a transaction that is open while key 0 changes what it is about', () => {
+  const configureValue = (): Promise<HostAnswer> => card.host.send(0x5c, [9], parseHex('0300000000A08601000A00000001'), 'full', 'mac');
+  const deleteMacFile = (): Promise<HostAnswer> => card.host.send(0xdf, [15], NONE, 'mac', 'mac');
+  const createMacFile = (): Promise<HostAnswer> => card.host.send(0xce, [15, 3, 0xf0, 0x1f, 2], new Uint8Array(17), 'full', 'mac');
+
+  it.each([
+    ['the value file is configured', [], configureValue, 10],
+    ['the transaction-MAC file is deleted', [], deleteMacFile, 5000],
+    ['a transaction-MAC file is created', [deleteMacFile], createMacFile, 5000],
+  ])('is gone when %s', async (_, earlier, act, value) => {
+    card = new CardUnderTest(usableCard);
+    await card.begin(0);
+    for (const one of earlier) expect((await one()).status).toBe(0x9100);
+    await card.host.authenticate(1, ZERO_KEY);
+    await card.debit(100);
+    await card.host.authenticate(0, ZERO_KEY, 0x77);
+    expect((await act()).status).toBe(0x9100);
+    expect((await card.host.send(0xc7, [], NONE, 'mac', 'mac')).status).toBe(0x910c);
+    expect(card.fileOf('value').value).toBe(value);
+  });
+
+  it('is not the only thing: an allowance of LimitedCredit is gone with the old value, too', async () => {
+    card = new CardUnderTest((image) => changeFile(usableCard(image), 'value', { limitedCreditEnabled: true, limitedCredit: 40 }));
+    await card.begin(0);
+    expect((await configureValue()).status).toBe(0x9100);
+    expect(card.fileOf('value')).toMatchObject({ value: 10, limitedCredit: 0, limitedCreditEnabled: true });
   });
 });

@@ -1,6 +1,8 @@
 /** The redo journal on its own: whatever write the power goes at, the home area is wholly before or wholly after a commit. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { concatBytes, encodeUintLE, parseHex } from '#protocol/bytes.ts';
+import { crc32 } from '../crc32.ts';
 import { createJournalledContent, RedoJournal } from './redo-journal.ts';
 import { MemoryEeprom, PAGE_BYTES } from './eeprom.ts';
 import { ReorderingEeprom, TEAR_NAMES, TearableEeprom } from './testing-eeprom.ts';
@@ -160,6 +162,25 @@ describe('the redo journal', () => {
       if (Buffer.compare(home, START) === 0) refused++;
     }
     expect(refused).toBe(4 * PAGE_BYTES);
+  });
+
+  it('that names a page outside of home is no journal, whole as it is', async () => {
+    const content = createJournalledContent(HOME_PAGES, START);
+    const entry = new Uint8Array(2 * PAGE_BYTES).fill(0xee, PAGE_BYTES);
+    // Sequence number 2, one page: the first behind home.
+    entry.set(concatBytes(parseHex('4B4A524E' + '020000000000' + '0100' + '00000000'), encodeUintLE(HOME_PAGES, 2), new Uint8Array(PAGE_BYTES - 18)));
+    entry.set(crc32(concatBytes(entry.subarray(0, 12), entry.subarray(16))), 12);
+    content.set(entry, HOME_PAGES * PAGE_BYTES);
+    const eeprom = new TearableEeprom(content);
+    expect(Buffer.compare(await homeAfterPowerUp(eeprom), START)).toBe(0);
+    expect(eeprom.writes).toBe(0);
+    // Of home it would have been one.
+    entry.set(encodeUintLE(3, 2), 16);
+    entry.set(crc32(concatBytes(entry.subarray(0, 12), entry.subarray(16))), 12);
+    content.set(entry, HOME_PAGES * PAGE_BYTES);
+    const redone = new TearableEeprom(content);
+    expect((await homeAfterPowerUp(redone)).slice(3 * PAGE_BYTES, 4 * PAGE_BYTES)).toEqual(new Uint8Array(PAGE_BYTES).fill(0xee));
+    expect(redone.writes).toBe(1);
   });
 
   it('leaves alone what is whole: a power-up after a commit, and a commit of what is there, write nothing', async () => {
