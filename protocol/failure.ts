@@ -40,7 +40,7 @@ export const FAILURES = {
   'customer/not-enrolled': { status: 401, text: 'This browser is not set up for payments yet. Open the extension\'s options and enter your one-time code.' },
   'customer/unknown': { status: 401, text: 'The settlement institution does not know this browser. Set it up again in the extension\'s options.' },
   'customer/enrolment-code': { status: 403, text: 'This one-time code is wrong, used or too old. Check it, or ask for a new one.' },
-  'customer/card-not-linked': { status: 403, text: 'This card belongs to another customer. Use your own card.' },
+  'customer/card-not-linked': { status: 403, text: 'This card is not linked to you. Use your own card.' },
   'customer/activation-code': { status: 403, text: 'This activation code is wrong, used or too old, or it belongs to another card. Check it, or ask for a new one.' },
 
   'operator/unknown': { status: 403, text: 'This order is not signed by an operator of the settlement institution.' },

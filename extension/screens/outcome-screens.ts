@@ -119,13 +119,18 @@ export function earlierScreen({ payment, settle, later }: Of<'earlier'>): HTMLEl
   });
 }
 
-export function errorScreen({ shop, code, step, money, retry, setUp, close }: Of<'error'>): HTMLElement {
+export function errorScreen({ shop, code, step, money, retry, setUp, showCard, close }: Of<'error'>): HTMLElement {
   const primary = setUp !== null ? { testId: 'set-up', label: t('setUp'), act: setUp } : retry !== null ? { testId: 'retry', label: t('tryAgain'), act: retry } : null;
   const closing = { testId: 'close', label: t('close'), act: close };
   return frame('error', {
     who: shop === null ? plainHeader() : shopHeader(shop),
     station: null,
-    body: [outcomeMark('error'), heading(t('errorHeading')), h('p', { class: 'explanation', 'data-testid': 'failure-text' }, failureText(code))],
+    body: [
+      outcomeMark('error'),
+      heading(t('errorHeading')),
+      h('p', { class: 'explanation', 'data-testid': 'failure-text' }, failureText(code)),
+      ...(showCard === null ? [] : [h('p', { class: 'explanation' }, t('notLinkedHint')), button('quiet', { testId: 'my-card', label: t('myCard'), act: showCard })]),
+    ],
     money,
     code: { code, step },
     secondary: primary === null ? null : closing,

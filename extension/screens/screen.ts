@@ -36,6 +36,6 @@ export type Screen =
   | { readonly kind: 'not-paid'; readonly bill: BillView | null; readonly reason: NotPaidReason | 'stopped'; readonly balanceMinor: bigint | null; readonly close: Act }
   | ({ readonly kind: 'unknown'; readonly payment: OpenPayment; readonly failure: FailureCode | null; readonly later: Act } & WaitingForCard)
   | { readonly kind: 'earlier'; readonly payment: OpenPayment; readonly settle: Act; readonly later: Act }
-  | { readonly kind: 'error'; readonly shop: ShopView | null; readonly code: FailureCode; readonly step: StepId | null; readonly money: Money; readonly retry: Act | null; readonly setUp: Act | null; readonly close: Act };
+  | { readonly kind: 'error'; readonly shop: ShopView | null; readonly code: FailureCode; readonly step: StepId | null; readonly money: Money; readonly retry: Act | null; readonly setUp: Act | null; readonly showCard: Act | null; readonly close: Act };
 
 export type ScreenKind = Screen['kind'];

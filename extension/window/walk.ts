@@ -188,7 +188,9 @@ async function concludeFailure(parts: WindowParts, failure: Failure, screens: Pa
         close();
         resolve('over');
       };
-      showFailure(stage, failure, { retry, close: giveUp }, { shop });
+      // Where a code that came with the card makes it the customer's own; that page needs the reader.
+      const showCard = (): void => void parts.openCard().finally(giveUp);
+      showFailure(stage, failure, { retry, close: giveUp, ...(failure.code === 'customer/card-not-linked' ? { showCard } : {}) }, { shop });
     });
   }
   link.fail(publicFailureOf(failure));
@@ -220,10 +222,10 @@ function showPaid(stage: Stage, payment: { bill: BillView; paymentId: string; ba
 export function showFailure(
   stage: Stage,
   failure: { readonly code: FailureCode; readonly step: StepId | undefined },
-  acts: { readonly close: () => void; readonly retry?: () => void; readonly setUp?: () => void },
+  acts: { readonly close: () => void; readonly retry?: () => void; readonly setUp?: () => void; readonly showCard?: () => void },
   { money = { kind: 'untouched' }, shop = null }: { readonly money?: Money; readonly shop?: ShopView | null } = {},
 ): void {
-  stage.show({ kind: 'error', shop, code: failure.code, step: failure.step ?? null, money, retry: acts.retry ?? null, setUp: acts.setUp ?? null, close: acts.close });
+  stage.show({ kind: 'error', shop, code: failure.code, step: failure.step ?? null, money, retry: acts.retry ?? null, setUp: acts.setUp ?? null, showCard: acts.showCard ?? null, close: acts.close });
 }
 
 function settleParts({ stage, watch, memory, settlement, random, openReaders }: WindowParts, identity: Identity): SettleParts {

@@ -99,8 +99,9 @@ export function createSamples(answered: Answered): Record<string, Screen> {
     unknown: { kind: 'unknown', payment: openPayment, failure: 'card/removed', ...waiting(ready), later: act('later') },
     'unknown-offline': { kind: 'unknown', payment: openPayment, failure: 'settlement/unreachable', ...waiting(several), later: act('later') },
     earlier: { kind: 'earlier', payment: openPayment, settle: act('settle'), later: act('later') },
-    'error-forged': { kind: 'error', shop: bill.shop, code: 'settlement/signature', step: 'ST15', money: { kind: 'untouched' }, retry: null, setUp: null, close: act('close') },
-    'error-retry': { kind: 'error', shop: null, code: 'settlement/unreachable', step: 'ST7', money: { kind: 'untouched' }, retry: act('retry'), setUp: null, close: act('close') },
-    'error-set-up': { kind: 'error', shop: null, code: 'customer/not-enrolled', step: null, money: { kind: 'untouched' }, retry: null, setUp: act('set-up'), close: act('close') },
+    'error-forged': { kind: 'error', shop: bill.shop, code: 'settlement/signature', step: 'ST15', money: { kind: 'untouched' }, retry: null, setUp: null, showCard: null, close: act('close') },
+    'error-retry': { kind: 'error', shop: null, code: 'settlement/unreachable', step: 'ST7', money: { kind: 'untouched' }, retry: act('retry'), setUp: null, showCard: null, close: act('close') },
+    'error-set-up': { kind: 'error', shop: null, code: 'customer/not-enrolled', step: null, money: { kind: 'untouched' }, retry: null, setUp: act('set-up'), showCard: null, close: act('close') },
+    'error-not-linked': { kind: 'error', shop: bill.shop, code: 'customer/card-not-linked', step: 'ST9', money: { kind: 'untouched' }, retry: act('retry'), setUp: null, showCard: act('my-card'), close: act('close') },
   };
 }
