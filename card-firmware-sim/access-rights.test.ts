@@ -1,10 +1,10 @@
 /** Who may do what with a file, by which key, and how a refusal is called. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, changeWallet, NONE, usableCard, walletOf, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, changeFile, changeWallet, NONE, usableCard, walletOf, ZERO_KEY } from './testing/card.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { encodeInt32LE } from './card-image.ts';
 import type { AccessRights } from './card-image.ts';
-import type { HostMode } from './testing-host.ts';
+import type { HostMode } from './testing/host.ts';
 
 let card: CardUnderTest;
 

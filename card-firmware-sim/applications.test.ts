@@ -1,14 +1,14 @@
 /** Applications, key settings and memory of an EV2 or EV3, command by command. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing/card.ts';
 import { concatBytes, encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
 import { createFactoryImage } from './factory-image.ts';
-import { hostCrc } from './testing-legacy-host.ts';
+import { hostCrc } from './testing/legacy-host.ts';
 import { secureRandom } from './crypto.ts';
 import { VolatileCardMemory } from './card-memory.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardImage } from './card-image.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { HostAnswer } from './testing/host.ts';
 
 const CARD_KEY = parseHex('C0'.repeat(16));
 const NEW_KEY = parseHex('D0'.repeat(16));

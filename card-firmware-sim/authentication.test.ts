@@ -1,13 +1,13 @@
 /** Keys and sessions in their corners: what the first pass takes, what a failure leaves, which keys stay locked. */
 import { describe, expect, it } from 'vitest';
-import { aesCbc } from './testing-host.ts';
-import { CardUnderTest, changeWallet, NONE, usableCard, ZERO_KEY } from './testing-card.ts';
+import { aesCbc } from './testing/host.ts';
+import { CardUnderTest, changeWallet, NONE, usableCard, ZERO_KEY } from './testing/card.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
-import { hostCrc } from './testing-legacy-host.ts';
+import { hostCrc } from './testing/legacy-host.ts';
 import { PROFILES } from './profile.ts';
 import { withKey } from './card-image.ts';
 import type { CardImage } from './card-image.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { HostAnswer } from './testing/host.ts';
 
 const WRONG_KEY = parseHex('FF'.repeat(16));
 const NEW_KEY = parseHex('A5'.repeat(16));

@@ -1,15 +1,15 @@
 /** A blank EV2 or EV3 made a wallet by a host that shares no code with the chip, and then loaded and paid with. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing-card.ts';
-import { cmac, truncated } from './testing-host.ts';
+import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing/card.ts';
+import { cmac, truncated } from './testing/host.ts';
 import { concatBytes, encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
 import { createFactoryImage } from './factory-image.ts';
-import { hostCrc, LegacyHost } from './testing-legacy-host.ts';
+import { hostCrc, LegacyHost } from './testing/legacy-host.ts';
 import { secureRandom } from './crypto.ts';
 import { VolatileCardMemory } from './card-memory.ts';
 import { walletApplication } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { HostAnswer } from './testing/host.ts';
 
 const CARD_KEY = parseHex('C0'.repeat(16));
 const KEYS = ['A0', 'A1', 'A2', 'A3', 'A4'].map((byte) => parseHex(byte.repeat(16)));

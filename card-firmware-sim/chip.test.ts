@@ -1,8 +1,8 @@
 /** The chip through its one door: framing, selection, authentication, and what an error costs. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, changeWallet, NONE, usableCard, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, changeFile, changeWallet, NONE, usableCard, ZERO_KEY } from './testing/card.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
-import { aesCbc, DF_NAME_SELECT } from './testing-host.ts';
+import { aesCbc, DF_NAME_SELECT } from './testing/host.ts';
 import { withKey } from './card-image.ts';
 
 let card: CardUnderTest;

@@ -1,7 +1,7 @@
 /** SetConfiguration beyond the value file: what the issuer settles for the card, and what this chip does not offer. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { aesCbc, DF_NAME_SELECT } from './testing-host.ts';
-import { CardUnderTest, factoryImage, ZERO_KEY } from './testing-card.ts';
+import { aesCbc, DF_NAME_SELECT } from './testing/host.ts';
+import { CardUnderTest, factoryImage, ZERO_KEY } from './testing/card.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { FileCardMemory } from './file-card-memory.ts';
 import { mkdtemp, rm } from 'node:fs/promises';

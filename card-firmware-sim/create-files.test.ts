@@ -1,13 +1,13 @@
 /** Files of every type in an application of an EV2 or EV3: made, used, deleted, and reached by the opcodes that take several frames. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing-card.ts';
-import { cmac, truncated } from './testing-host.ts';
+import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing/card.ts';
+import { cmac, truncated } from './testing/host.ts';
 import { concatBytes, encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
 import { createFactoryImage } from './factory-image.ts';
 import { secureRandom } from './crypto.ts';
 import { VolatileCardMemory } from './card-memory.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { HostAnswer } from './testing/host.ts';
 
 let card: CardUnderTest;
 

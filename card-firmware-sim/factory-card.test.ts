@@ -1,7 +1,7 @@
 /** A Light as it leaves the factory: its files, its rights, and the reader id that its commits ask for. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, NONE, usableCard, ZERO_KEY } from './testing-card.ts';
-import { DF_NAME_SELECT } from './testing-host.ts';
+import { CardUnderTest, changeFile, NONE, usableCard, ZERO_KEY } from './testing/card.ts';
+import { DF_NAME_SELECT } from './testing/host.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 
 let card: CardUnderTest;

@@ -1,12 +1,12 @@
 /** Issuing, and the payment and load after it, done to a factory card by a host that shares no code with the chip. */
 import { crc32 as crc32OfZlib } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing-card.ts';
-import { cmac, truncated } from './testing-host.ts';
+import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing/card.ts';
+import { cmac, truncated } from './testing/host.ts';
 import { concatBytes, encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
 import { crc32 } from './crc32.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { HostAnswer } from './testing/host.ts';
 
 const KEYS = ['A0', 'A1', 'A2', 'A3', 'A4'].map((byte) => parseHex(byte.repeat(16)));
 const TM_KEY = parseHex('B0'.repeat(16));

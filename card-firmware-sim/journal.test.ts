@@ -1,6 +1,6 @@
 /** The journal tells a payment's two steps inside the card, and nothing else. */
 import { describe, expect, it } from 'vitest';
-import { CardUnderTest, usableCard } from './testing-card.ts';
+import { CardUnderTest, usableCard } from './testing/card.ts';
 import { journalPayments } from './journal.ts';
 import type { CardStep } from './journal.ts';
 

@@ -1,10 +1,10 @@
 /** The factory's DES key of an EV2 or EV3: its authentication, its session, and the change to AES. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, UID, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, UID, ZERO_KEY } from './testing/card.ts';
 import { Chip } from './chip.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { createFactoryImage } from './factory-image.ts';
-import { LegacyHost } from './testing-legacy-host.ts';
+import { LegacyHost } from './testing/legacy-host.ts';
 import { secureRandom } from './crypto.ts';
 import { TripleDes, ZERO_DES_BLOCK } from './triple-des.ts';
 import { VolatileCardMemory } from './card-memory.ts';

@@ -1,10 +1,10 @@
 /** Any sequence of commands that a host can send leaves the chip and a plain model of the card in agreement, on every answer and on everything kept. CARD_MODEL_RUNS raises the number of sequences. */
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
-import { changeWallet, factoryImage } from './testing-card.ts';
-import { checksum, KEYS, Pair } from './testing-model/pair.ts';
+import { changeWallet, factoryImage } from './testing/card.ts';
+import { checksum, KEYS, Pair } from './testing/model/pair.ts';
 import { PROFILES } from './profile.ts';
-import type { Act, Protection } from './testing-model/pair.ts';
+import type { Act, Protection } from './testing/model/pair.ts';
 import type { CardFile, CardImage } from './card-image.ts';
 
 const RUNS = Number(process.env['CARD_MODEL_RUNS'] ?? 250);

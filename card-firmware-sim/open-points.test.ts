@@ -1,12 +1,12 @@
 /** What published documents leave open is an option of the profile: each with its documented default, and the other way. */
 import { describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, factoryImage, NONE, UID, usableCard, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, changeFile, factoryImage, NONE, UID, usableCard, ZERO_KEY } from './testing/card.ts';
 import { createFactoryImage } from './factory-image.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { PROFILES } from './profile.ts';
 import { secureRandom } from './crypto.ts';
 import type { CardImage } from './card-image.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { HostAnswer } from './testing/host.ts';
 import type { Profile } from './profile.ts';
 
 const WRONG_KEY = parseHex('FF'.repeat(16));

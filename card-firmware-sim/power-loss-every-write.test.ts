@@ -1,20 +1,20 @@
 /** Every kind of change that a host can order, cut at every write that it makes to the card's memory, and again at every write of the recovery: all old or all new. */
 import { describe, expect, it } from 'vitest';
-import { changeFile, factoryImage, NONE, UID, usableCard, ZERO_KEY } from './testing-card.ts';
+import { changeFile, factoryImage, NONE, UID, usableCard, ZERO_KEY } from './testing/card.ts';
 import { concatBytes, encodeUintLE, parseHex } from '#protocol/bytes.ts';
 import { JournalledCardMemory } from './memory/journalled-card-memory.ts';
 import { createFactoryImage } from './factory-image.ts';
 import { encodeCardLayout } from './memory/card-layout.ts';
 import { encodeInt32LE } from './card-image.ts';
-import { hostCrc } from './testing-legacy-host.ts';
+import { hostCrc } from './testing/legacy-host.ts';
 import { NO_RINGS } from './memory/record-rings.ts';
 import { PAGE_BYTES } from './memory/eeprom.ts';
 import { TEAR_NAMES, TEARS, TearableEeprom } from './memory/testing-eeprom.ts';
-import { TearableCard } from './testing-tearable-card.ts';
+import { TearableCard } from './testing/tearable-card.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardImage } from './card-image.ts';
-import type { CardUnderTest } from './testing-card.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { CardUnderTest } from './testing/card.ts';
+import type { HostAnswer } from './testing/host.ts';
 import type { Tear } from './memory/testing-eeprom.ts';
 
 interface Change {

@@ -1,11 +1,11 @@
 /** Power cut at any point: the card is wholly before or wholly after a commit, never between. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CardUnderTest, factoryImage, NONE, usableCard, walletOf, ZERO_KEY } from './testing-card.ts';
-import { DF_NAME_SELECT } from './testing-host.ts';
+import { CardUnderTest, factoryImage, NONE, usableCard, walletOf, ZERO_KEY } from './testing/card.ts';
+import { DF_NAME_SELECT } from './testing/host.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { TEAR_NAMES } from './memory/testing-eeprom.ts';
-import { TearableCard } from './testing-tearable-card.ts';
+import { TearableCard } from './testing/tearable-card.ts';
 import type { CardImage } from './card-image.ts';
 import type { ChipEvent } from './chip-event.ts';
 import type { Tear } from './memory/testing-eeprom.ts';

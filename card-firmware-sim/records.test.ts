@@ -1,9 +1,9 @@
 /** UpdateRecord and ClearRecordFile: what they ask, what they change at the commit, and what the transaction MAC says of them. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, NONE, UID, usableCard, ZERO_KEY } from './testing-card.ts';
+import { CardUnderTest, changeFile, NONE, UID, usableCard, ZERO_KEY } from './testing/card.ts';
 import { encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
-import { tmvOf } from './testing-host.ts';
-import type { HostAnswer } from './testing-host.ts';
+import { tmvOf } from './testing/host.ts';
+import type { HostAnswer } from './testing/host.ts';
 
 const TM_KEY = parseHex('22'.repeat(16));
 const RECORDS = ['33', '22', '11'].map((byte) => parseHex(byte.repeat(16)));

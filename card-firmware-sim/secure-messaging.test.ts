@@ -1,6 +1,6 @@
 /** The session's refusals that a whole chip shows only after 65535 commands or under a forged but well-keyed ciphertext. */
 import { describe, expect, it } from 'vitest';
-import { aesCbc, cmac, pad80, truncated } from './testing-host.ts';
+import { aesCbc, cmac, pad80, truncated } from './testing/host.ts';
 import { COMM_MODE, Session } from './secure-messaging.ts';
 import { concatBytes, encodeUintLE, parseHex } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';

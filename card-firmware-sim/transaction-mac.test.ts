@@ -1,10 +1,10 @@
 /** The transaction MAC: what each command adds to its input, and what its counter allows. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, changeWallet, NONE, UID, usableCard } from './testing-card.ts';
+import { CardUnderTest, changeFile, changeWallet, NONE, UID, usableCard } from './testing/card.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
-import { tmvOf } from './testing-host.ts';
+import { tmvOf } from './testing/host.ts';
 import type { AccessRights, CardImage } from './card-image.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { HostAnswer } from './testing/host.ts';
 
 const TM_KEY = parseHex('22'.repeat(16));
 const RECORDS = ['33', '22', '11'].map((byte) => parseHex(byte.repeat(16)));

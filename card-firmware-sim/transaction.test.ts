@@ -1,11 +1,11 @@
 /** Values, records and data: what they answer, and that a commit makes them permanent together. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, changeFile, changeWallet, NONE, UID, usableCard, ZERO_KEY } from './testing-card.ts';
-import { cmac, truncated } from './testing-host.ts';
+import { CardUnderTest, changeFile, changeWallet, NONE, UID, usableCard, ZERO_KEY } from './testing/card.ts';
+import { cmac, truncated } from './testing/host.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { findFile, withFile } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { HostAnswer } from './testing-host.ts';
+import type { HostAnswer } from './testing/host.ts';
 
 const READER_ID = parseHex('000102030405060708090A0B0C0D0E0F');
 

@@ -1,18 +1,18 @@
 /** Every published transcript against a whole chip: the same commands in, the same answers out, byte for byte. */
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { changeFile, changeWallet, factoryImage, NONE, ZERO_KEY } from './testing-card.ts';
+import { changeFile, changeWallet, factoryImage, NONE, ZERO_KEY } from './testing/card.ts';
 import { Chip } from './chip.ts';
 import { computeTmv, deriveSesTmEncKey, deriveSesTmMacKey } from './transaction-mac.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
-import { DF_NAME_SELECT, TestingHost } from './testing-host.ts';
+import { DF_NAME_SELECT, TestingHost } from './testing/host.ts';
 import { PROFILES } from './profile.ts';
-import { VECTORS, vectorsOf } from './testing-vectors.ts';
+import { VECTORS, vectorsOf } from './testing/vectors.ts';
 import { VolatileCardMemory } from './card-memory.ts';
 import { withKey } from './card-image.ts';
 import generated from './vectors/desfire-session-generated.json' with { type: 'json' };
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardImage } from './card-image.ts';
-import type { Vector } from './testing-vectors.ts';
+import type { Vector } from './testing/vectors.ts';
 
 /** Where a transcript shows a session but not how it was opened, the chip's session gets the published keys; how they are derived is checked by itself. */
 const published = vi.hoisted((): { keys: { sesAuthEncKey: Bytes; sesAuthMacKey: Bytes } | undefined } => ({ keys: undefined }));

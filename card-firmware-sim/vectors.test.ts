@@ -4,7 +4,7 @@ import { Aes128, BLOCK_BYTES, truncateMac, ZERO_BLOCK } from './crypto.ts';
 import { COMM_MODE, deriveSessionKeys, Session } from './secure-messaging.ts';
 import { computeTmv, deriveSesTmEncKey, deriveSesTmMacKey, encipherReaderId } from './transaction-mac.ts';
 import { concatBytes, encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
-import { VECTORS, vectorsOf } from './testing-vectors.ts';
+import { VECTORS, vectorsOf } from './testing/vectors.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 
 const MODES = { MAC: COMM_MODE.MAC, Full: COMM_MODE.FULL } as const;

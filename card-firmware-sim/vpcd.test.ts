@@ -1,13 +1,13 @@
 /** The card's end of the virtual reader, against a reader in this process. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CardUnderTest, usableCard } from './testing-card.ts';
+import { CardUnderTest, usableCard } from './testing/card.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { connectVpcd, keepInserted } from './vpcd.ts';
-import { CONTROL, TestingReader } from './testing-reader.ts';
-import { DF_NAME_SELECT, TestingHost } from './testing-host.ts';
+import { CONTROL, TestingReader } from './testing/vpcd-reader.ts';
+import { DF_NAME_SELECT, TestingHost } from './testing/host.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CommandFate, VpcdCard } from './vpcd.ts';
-import type { ReaderSlot } from './testing-reader.ts';
+import type { ReaderSlot } from './testing/vpcd-reader.ts';
 
 const SELECT = parseHex(DF_NAME_SELECT);
 const OK = '9000';

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { factoryImage, NONE, usableCard, ZERO_KEY } from '#card-firmware-sim/testing-card.ts';
+import { factoryImage, NONE, usableCard, ZERO_KEY } from '#card-firmware-sim/testing/card.ts';
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { parseHex } from '#protocol/bytes.ts';
-import { TestingHost } from '#card-firmware-sim/testing-host.ts';
-import { TestingReader } from '#card-firmware-sim/testing-reader.ts';
+import { TestingHost } from '#card-firmware-sim/testing/host.ts';
+import { TestingReader } from '#card-firmware-sim/testing/vpcd-reader.ts';
 import type { PaymentFieldTime } from '#card-firmware-sim/timing/card.ts';
 
 const COMMAND = ['--import', 'tsx', join(import.meta.dirname, 'card-sim.ts')];

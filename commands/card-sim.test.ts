@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CardUnderTest, factoryImage, NONE, usableCard, ZERO_KEY } from '#card-firmware-sim/testing-card.ts';
+import { CardUnderTest, factoryImage, NONE, usableCard, ZERO_KEY } from '#card-firmware-sim/testing/card.ts';
 import { FileCardMemory } from '#card-firmware-sim/file-card-memory.ts';
 import { askOnce, TestingUsbIpHost } from '#card-firmware-sim/usb/testing-usbip-host.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 import { encodeRequest } from '#card-firmware-sim/usb/usbip-messages.ts';
-import { LegacyHost } from '#card-firmware-sim/testing-legacy-host.ts';
-import { TestingHost } from '#card-firmware-sim/testing-host.ts';
-import { TestingReader } from '#card-firmware-sim/testing-reader.ts';
+import { LegacyHost } from '#card-firmware-sim/testing/legacy-host.ts';
+import { TestingHost } from '#card-firmware-sim/testing/host.ts';
+import { TestingReader } from '#card-firmware-sim/testing/vpcd-reader.ts';
 
 const COMMAND = ['--import', 'tsx', join(import.meta.dirname, 'card-sim.ts')];
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { applicationBytes, fileBytes } from '../memory-use.ts';
 import { cardImage } from './testing-images.ts';
 import { CardImageError } from './card-image-error.ts';
-import { changeFile, factoryImage, usableCard, walletOf } from '../testing-card.ts';
+import { changeFile, factoryImage, usableCard, walletOf } from '../testing/card.ts';
 import { createFactoryImage } from '../factory-image.ts';
 import { encodeCardLayout, HOME_PAGES, parseCardLayout } from './card-layout.ts';
 import { NO_RINGS, turnRings } from './record-rings.ts';

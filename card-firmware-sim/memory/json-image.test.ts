@@ -5,7 +5,7 @@ import { CardImageError } from './card-image-error.ts';
 import { createCardContent } from './journalled-card-memory.ts';
 import { encodeHex } from '#protocol/bytes.ts';
 import { createFactoryImage } from '../factory-image.ts';
-import { changeFile, factoryImage, usableCard } from '../testing-card.ts';
+import { changeFile, factoryImage, usableCard } from '../testing/card.ts';
 import { parseJsonImage } from './json-image.ts';
 import FORMAT_1 from './former-images/format-1.json' with { type: 'json' };
 import FORMAT_2 from './former-images/format-2.json' with { type: 'json' };

@@ -1,7 +1,7 @@
 /** Image files under kill -9: a process that commits without end is killed at any moment, and the next one finds all of a commit or nothing of it. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { build } from 'vite';
-import { changeFile, factoryImage, usableCard, walletOf } from '../testing-card.ts';
+import { changeFile, factoryImage, usableCard, walletOf } from '../testing/card.ts';
 import { FileCardMemory } from '../file-card-memory.ts';
 import { join } from 'node:path';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,10 +1,10 @@
 /** A chip at a real card's speed, in a time of its own: what it waits for, and what it tells of a payment. */
 import { describe, expect, it } from 'vitest';
 import { activationFieldTime, sumOfFieldTimes } from './timing.ts';
-import { CardUnderTest, factoryImage, NONE, usableCard, ZERO_KEY } from '../testing-card.ts';
+import { CardUnderTest, factoryImage, NONE, usableCard, ZERO_KEY } from '../testing/card.ts';
 import { parseHex } from '#protocol/bytes.ts';
 import { RealSpeedChip } from './card.ts';
-import { TestingHost } from '../testing-host.ts';
+import { TestingHost } from '../testing/host.ts';
 import { VolatileCardMemory } from '../card-memory.ts';
 import type { PaymentFieldTime } from './card.ts';
 

@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { parseHex } from '#protocol/bytes.ts';
 import { activationFieldTime, fieldTimesOf, FieldTimeMeter, sumOfFieldTimes, walletLink } from './timing.ts';
-import { CardUnderTest, NONE, usableCard } from '../testing-card.ts';
-import { TestingHost } from '../testing-host.ts';
+import { CardUnderTest, NONE, usableCard } from '../testing/card.ts';
+import { TestingHost } from '../testing/host.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { CardExchange } from './chip.ts';
 

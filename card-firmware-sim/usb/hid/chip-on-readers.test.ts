@@ -1,6 +1,6 @@
 /** The whole chip on each HID reader: a payment's commands by a host that speaks the reader's frames. */
 import { describe, expect, it } from 'vitest';
-import { CardUnderTest, NONE, usableCard, ZERO_KEY } from '../../testing-card.ts';
+import { CardUnderTest, NONE, usableCard, ZERO_KEY } from '../../testing/card.ts';
 import { chipApplication } from '../../chip-application.ts';
 import { concatBytes, parseHex } from '#protocol/bytes.ts';
 import { createEmulatedReader } from '../device-kinds.ts';
@@ -8,7 +8,7 @@ import { encodeFrame, parseFrame, ReportAssembler, splitIntoReports as splitVivo
 import { encodeMessage, encodeTlv, PacketAssembler, parseMessage, parseTlvs, splitIntoReports as splitMagtek } from './magtek-message.ts';
 import { MessageAssembler, splitIntoPackets, uint16At } from './apdu-hid-packet.ts';
 import { hex, TestingHidHost } from './testing-hid-host.ts';
-import { TestingHost } from '../../testing-host.ts';
+import { TestingHost } from '../../testing/host.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 import type { UsbDevice } from '../usb-device.ts';
 

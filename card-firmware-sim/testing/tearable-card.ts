@@ -1,10 +1,10 @@
 /** For tests only: a card whose power can be cut at any write of its memory, and who lies on the reader again afterwards. */
-import { CardUnderTest } from './testing-card.ts';
-import { createCardContent, JournalledCardMemory } from './memory/journalled-card-memory.ts';
-import { TearableEeprom } from './memory/testing-eeprom.ts';
-import type { CardImage } from './card-image.ts';
-import type { ChipOptions } from './chip.ts';
-import type { WriteObserver } from './memory/eeprom.ts';
+import { CardUnderTest } from './card.ts';
+import { createCardContent, JournalledCardMemory } from '../memory/journalled-card-memory.ts';
+import { TearableEeprom } from '../memory/testing-eeprom.ts';
+import type { CardImage } from '../card-image.ts';
+import type { ChipOptions } from '../chip.ts';
+import type { WriteObserver } from '../memory/eeprom.ts';
 
 export class TearableCard {
   readonly eeprom: TearableEeprom;

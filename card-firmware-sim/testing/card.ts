@@ -1,15 +1,15 @@
 /** For tests only: a card on the table, with its memory in view and the commands of a payment as one-liners. */
-import { Chip } from './chip.ts';
-import { createFactoryImage } from './factory-image.ts';
-import { encodeInt32LE, walletApplication, withApplication, withFile } from './card-image.ts';
+import { Chip } from '../chip.ts';
+import { createFactoryImage } from '../factory-image.ts';
+import { encodeInt32LE, walletApplication, withApplication, withFile } from '../card-image.ts';
 import { encodeUintLE, parseHex } from '#protocol/bytes.ts';
-import { secureRandom } from './crypto.ts';
-import { TestingHost } from './testing-host.ts';
-import { VolatileCardMemory } from './card-memory.ts';
-import type { CardApplication, CardFile, CardImage } from './card-image.ts';
-import type { CardMemory } from './card-memory.ts';
-import type { ChipOptions } from './chip.ts';
-import type { HostAnswer } from './testing-host.ts';
+import { secureRandom } from '../crypto.ts';
+import { TestingHost } from './host.ts';
+import { VolatileCardMemory } from '../card-memory.ts';
+import type { CardApplication, CardFile, CardImage } from '../card-image.ts';
+import type { CardMemory } from '../card-memory.ts';
+import type { ChipOptions } from '../chip.ts';
+import type { HostAnswer } from './host.ts';
 
 export const ZERO_KEY = new Uint8Array(16);
 export const NONE = new Uint8Array();

@@ -1,15 +1,15 @@
 /** For tests only: a chip and the model of it side by side; what a host does is done to both, and every answer and everything kept is compared. */
 import { crc32 } from 'node:zlib';
 import { isDeepStrictEqual } from 'node:util';
-import { aesCbc, cmac, TestingHost, truncated } from '../testing-host.ts';
-import { Chip } from '../chip.ts';
+import { aesCbc, cmac, TestingHost, truncated } from '../host.ts';
+import { Chip } from '../../chip.ts';
 import { concatBytes, encodeUintLE } from '#protocol/bytes.ts';
 import { Model } from './model.ts';
-import { VolatileCardMemory } from '../card-memory.ts';
-import type { CardImage } from '../card-image.ts';
-import type { HostAnswer } from '../testing-host.ts';
+import { VolatileCardMemory } from '../../card-memory.ts';
+import type { CardImage } from '../../card-image.ts';
+import type { HostAnswer } from '../host.ts';
 import type { Mode, Oracle, Plain } from './card.ts';
-import type { Profile } from '../profile.ts';
+import type { Profile } from '../../profile.ts';
 import type { Said, Sent } from './model.ts';
 
 export type Protection = Mode | 'as asked' | 'wrong MAC' | 'sent twice';

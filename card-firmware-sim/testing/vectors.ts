@@ -1,6 +1,6 @@
 /** For tests only: the published vectors, which remember what of them was looked at, so that none lies there unused. The sources are named in vectors/desfire.json. */
 import { parseHex } from '#protocol/bytes.ts';
-import published from './vectors/desfire.json' with { type: 'json' };
+import published from '../vectors/desfire.json' with { type: 'json' };
 import type { Bytes } from '#protocol/bytes.ts';
 
 type Entry = Readonly<Record<string, string | number | boolean | null>>;

@@ -1,6 +1,6 @@
 /** For tests only: what the model of the card keeps, with and without power; plain values, changed in place. */
-import type { CardApplication, CardImage } from '../card-image.ts';
-import type { Profile } from '../profile.ts';
+import type { CardApplication, CardImage } from '../../card-image.ts';
+import type { Profile } from '../../profile.ts';
 
 /** The same value with lists of numbers for byte strings, and open to change. */
 export type Plain<T> = T extends Uint8Array ? number[] : T extends readonly (infer E)[] ? Plain<E>[] : T extends object ? { -readonly [K in keyof T]: Plain<T[K]> } : T;

@@ -1,6 +1,6 @@
 /** For tests only: what all commands of the model have in common: lengths, modes, files and rights. */
 import { refuse } from './card.ts';
-import type { CardFile } from '../card-image.ts';
+import type { CardFile } from '../../card-image.ts';
 import type { Mode, ModelCard, Plain } from './card.ts';
 
 export interface Rule {

@@ -3,9 +3,9 @@ import { FILE_RULES } from './files.ts';
 import { MANAGEMENT_RULES } from './management.ts';
 import { ModelCard, Refusal, refuse } from './card.ts';
 import { TRANSACTION_RULES } from './transactions.ts';
-import type { CardImage } from '../card-image.ts';
+import type { CardImage } from '../../card-image.ts';
 import type { Mode, Oracle, Plain } from './card.ts';
-import type { Profile } from '../profile.ts';
+import type { Profile } from '../../profile.ts';
 
 /** A command as the host means it. */
 export interface Sent {

@@ -3,7 +3,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { concatBytes, encodeHex, encodeUintLE, equalBytes } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { Chip } from './chip.ts';
+import type { Chip } from '../chip.ts';
 
 export const DF_NAME_SELECT = '00A4040C10A00000039656434103F015400000000B00';
 export type HostMode = 'plain' | 'mac' | 'full';

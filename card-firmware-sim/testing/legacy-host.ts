@@ -3,7 +3,7 @@ import { crc32 as crc32OfZlib } from 'node:zlib';
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { concatBytes, encodeHex, encodeUintLE, equalBytes, parseHex } from '#protocol/bytes.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { HostAnswer, TestingHost } from './testing-host.ts';
+import type { HostAnswer, TestingHost } from './host.ts';
 
 const ZERO = new Uint8Array(8);
 
