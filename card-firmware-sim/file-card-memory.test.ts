@@ -1,6 +1,6 @@
 /** Image files: what is read back, what is converted, what is refused, and who may hold one. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { changeFile, factoryImage, usableCard, walletOf } from './testing-card.ts';
+import { changeFile, factoryImage, usableCard, walletOf } from './testing/card.ts';
 import { CardImageError } from './memory/card-image-error.ts';
 import { createFactoryImage } from './factory-image.ts';
 import { execFileSync, spawn } from 'node:child_process';
@@ -159,6 +159,22 @@ describe('the image in a file', () => {
     const next = await FileCardMemory.open(path);
     expect(next.image).toEqual(withValue(7));
     next.close();
+  });
+
+  it('closed without power it keeps its hands off the file', async () => {
+    const memory = await FileCardMemory.open(path, factoryImage, () => {
+      throw new Error('no space left');
+    });
+    await expect(memory.commit(withValue(7))).rejects.toThrow('no space left');
+    memory.close();
+    const next = await FileCardMemory.open(path);
+    await memory.powerUp();
+    await next.commit(withValue(8));
+    next.close();
+    expect(() => memory.image).toThrow('without power');
+    const last = await FileCardMemory.open(path);
+    expect(last.image).toEqual(withValue(8));
+    last.close();
   });
 
   it('stays without power while its file is gone', async () => {
