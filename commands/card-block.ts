@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { blockCard } from '#world/card-desk.ts';
 import type { OperatorDesk } from '#world/operator-desk.ts';
-import { atDesk, deskCommand, describeAccount, parseCardId, print, say, type DeskCommandOptions } from './desk.ts';
+import { askForCard, atDesk, deskCommand, describeAccount, parseCardId, print, say, type DeskCommandOptions } from './desk.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
 interface BlockOptions extends DeskCommandOptions {
@@ -27,6 +27,7 @@ async function run(options: BlockOptions): Promise<number> {
 }
 
 function numberOfCardOn(desk: OperatorDesk): Promise<string> {
+  askForCard('the card that is to be blocked');
   return desk.withCard(async (on) => (await on.openWallet()).cardId);
 }
 

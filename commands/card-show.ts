@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { CardRecords } from '#protocol/messages/card-record.ts';
 import { accountOf, showCard } from '#world/card-desk.ts';
-import { atDesk, deskCommand, describeAccount, parseCardId, print, say, type DeskCommandOptions } from './desk.ts';
+import { askForCard, atDesk, deskCommand, describeAccount, parseCardId, print, type DeskCommandOptions } from './desk.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
 interface ShowOptions extends DeskCommandOptions {
@@ -23,9 +23,9 @@ async function run(options: ShowOptions): Promise<number> {
     return EXIT.done;
   }
   const { account, balanceMinor, records, decided } = await atDesk(options, (desk) => {
-    say('Put the card on the reader and leave it there.');
+    askForCard('the card');
     return showCard(desk);
-  });
+  }, {}, 'Put the card back and give the command again.');
   print({ account, balanceMinor, records, decided }, options, () => [
     ...decided.map((earlier) => `Settled just now: ${earlier.kind} of ${earlier.amountMinor}, ${earlier.outcome} (${earlier.paymentId}).`),
     `The card holds ${balanceMinor} ${account.currency} (minor units).`,

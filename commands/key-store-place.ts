@@ -24,7 +24,7 @@ export interface KeyStorePlace {
 
 export function withKeyStoreOptions(command: Command): Command {
   return command
-    .option('--folder <folder>', "of a world (npm start): its key file; the default's is var", 'var')
+    .option('--folder <folder>', 'of a world (npm start), for its key file', 'var')
     .option('--key-store <file>', 'an encrypted key file')
     .option('--passphrase-file <file>', 'its passphrase, in a file that only you may read; or KESSAI_KEY_STORE_PASSPHRASE')
     .option('--module <library>', "a token: its PKCS#11 library, for example /usr/lib/softhsm/libsofthsm2.so")

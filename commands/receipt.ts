@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { encodeStrictJson } from '#protocol/json.ts';
 import { receiptOf } from '#world/card-desk.ts';
-import { atDesk, deskCommand, parsePaymentId, say, type DeskCommandOptions } from './desk.ts';
+import { atDesk, parsePaymentId, say, serverCommand, type DeskCommandOptions } from './desk.ts';
 import { EXIT, runCommand } from './run-command.ts';
 
 interface ReceiptOptions extends DeskCommandOptions {
@@ -12,7 +12,7 @@ interface ReceiptOptions extends DeskCommandOptions {
 }
 
 function commandLine(): Command {
-  return deskCommand('receipt', 'Writes the proof that the settlement keeps of a payment or load: what was signed, and the card\'s transaction MAC. It is JSON, with --json or without.')
+  return serverCommand('receipt', 'Writes the proof that the settlement keeps of a payment or load: what was signed, and the card\'s transaction MAC. It is JSON, with --json or without.')
     .requiredOption('--payment <number>', 'number of the payment or load', parsePaymentId)
     .option('--out <file>', 'where to; default: standard output. A file that is there stays as it is')
     .addHelpText('after', '\nExit code 1: failure, 2: wrong usage.');

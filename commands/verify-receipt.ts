@@ -28,10 +28,20 @@ function commandLine(): Command {
 }
 
 async function readReceipt(file: string): Promise<Receipt> {
-  if ((await stat(file)).size > MAX_RECEIPT_BYTES) throw new Error(`${file} is too large for a receipt`);
-  const parsed = v.safeParse(receiptSchema, parseStrictJson((await readFile(file, 'utf8')).replace(/\n$/, '')));
+  const size = await stat(file).then((there) => there.size, () => undefined);
+  if (size === undefined) throw new Error(`there is no file ${file}`);
+  if (size > MAX_RECEIPT_BYTES) throw new Error(`${file} is too large for a receipt`);
+  const parsed = v.safeParse(receiptSchema, jsonOf(file, await readFile(file, 'utf8')));
   if (!parsed.success) throw new Error(`${file} is no receipt: ${v.getDotPath(parsed.issues[0]) ?? 'its form'} is wrong`);
   return parsed.output;
+}
+
+function jsonOf(file: string, text: string): unknown {
+  try {
+    return parseStrictJson(text.replace(/\n$/, ''));
+  } catch (cause) {
+    throw new Error(`${file} is no receipt: not the JSON that npm run receipt writes`, { cause });
+  }
 }
 
 const program = commandLine();

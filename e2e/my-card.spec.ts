@@ -9,7 +9,7 @@ import messages from '../extension/_locales/en/messages.json' with { type: 'json
 import { CARD_PAGE } from '../extension/manifest.ts';
 import { COMMIT, recordCard } from './card-record.ts';
 import { expect, PICTURES, test, type House } from './house.ts';
-import { expectPaid, whileItCloses } from './outcome.ts';
+import { expectNothingTaken, expectPaid, whileItCloses } from './outcome.ts';
 import { lookAt } from './reader-bench.ts';
 import { untilReaderEmpty } from './reader.ts';
 
@@ -33,6 +33,16 @@ async function pay(house: House, browser: Browser): Promise<void> {
   const window = await startPayment(browser, page);
   expect(await agreeToAll(window)).toBe('paid');
   await expectPaid(house, { page, window, amountMinor: AMOUNT_MINOR });
+}
+
+/** Both questions before the card are answered with yes. */
+async function agreeToBill(house: House, browser: Browser): Promise<Page> {
+  const window = await startPayment(browser, await fillCart(browser, house.shop.origin, ['sencha']));
+  for (const kind of ['estimate', 'bill'] as const) {
+    await untilScreen(window, kind);
+    await press(window, 'primary');
+  }
+  return window;
 }
 
 async function expectBalance(page: Page, card: SimulatedCard): Promise<void> {
@@ -193,7 +203,7 @@ test('a browser that is not enrolled says so and leads to the options', async ({
   }
 });
 
-test('of a card that is not linked nothing is shown; a wrong code says so; its own code links it, and it pays', async ({ house, browserOfTest: browser }) => {
+test('a card that is not linked pays nothing and leads here; nothing of it is shown; a wrong code says so; its own code links it, and it pays', async ({ house, browserOfTest: browser }) => {
   const { stage } = house;
   await stage.card.lift();
   await untilReaderEmpty(stage);
@@ -202,7 +212,11 @@ test('of a card that is not linked nothing is shown; a wrong code says so; its o
     await card.insert();
     const activationCode = await stage.issueForBearer(3_000n);
     house.cards.push(card);
-    const page = await openMyCard(browser);
+    const window = await agreeToBill(house, browser);
+    await expectNothingTaken(window, { screen: 'error', code: 'customer/card-not-linked' });
+    const opening = browser.context.waitForEvent('page', { predicate: (opened) => opened.url().endsWith(CARD_PAGE) });
+    await whileItCloses(window, window.getByTestId('my-card').click());
+    const page = await opening;
     await expectState(page, 'not-linked');
     await expectNothingOf(page, card);
     await expectAccessible(page);

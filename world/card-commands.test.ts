@@ -16,6 +16,7 @@ let token: SoftToken | undefined;
 /** How commands that work without the servers find the key store. */
 let keyStore: string[] = [];
 const cards: SimulatedCard[] = [];
+const CODE = /^[0-9A-Z]{4}(-[0-9A-Z]{4}){3}$/;
 
 interface Ended {
   readonly code: number;
@@ -34,6 +35,9 @@ function run(command: string, ...args: string[]): Promise<Ended> {
 }
 
 const atDesk = (command: string, ...args: string[]): Promise<Ended> => run(command, ...args, '--folder', folder, '--sim-port', String(world.ports.simReader), '--json');
+
+/** A command that needs the servers and no card. */
+const atServers = (command: string, ...args: string[]): Promise<Ended> => run(command, ...args, '--folder', folder, '--json');
 
 const verify = (file: string): Promise<Ended> => run('verify-receipt', file, ...keyStore, '--root', join(folder, 'pki', 'root.crt'), '--json');
 
@@ -87,7 +91,7 @@ describe.each(['file', 'token'] as const)('at the desk, with the master keys in 
   test('a card is issued, loaded, shown, re-keyed, blocked and replaced, and its receipt holds', { timeout: LIMIT_MS }, async () => {
     const first = await newCard('first');
     await first.insert();
-    expect(await atDesk('card-issue', '--balance', '3000')).toMatchObject({ code: 0, json: { cardId: first.cardId, balanceMinor: '3000', activationCode: null, enrolmentCode: expect.stringMatching(/^[0-9A-Z-]{19}$/) as string } });
+    expect(await atDesk('card-issue', '--balance', '3000')).toMatchObject({ code: 0, json: { cardId: first.cardId, balanceMinor: '3000', activationCode: null, enrolmentCode: expect.stringMatching(CODE) as string } });
     expect(await atDesk('card-load', '--amount', '500')).toMatchObject({ code: 0, json: { kind: 'load', balanceAfterMinor: '3500', decided: [] } });
     expect(await run('master-keys', '--add-version', ...keyStore, '--json')).toMatchObject({ code: 0, json: { added: 2 } });
     // Two rounds are enough until the servers notice; a token is asked for its versions again after some seconds.
@@ -101,7 +105,7 @@ describe.each(['file', 'token'] as const)('at the desk, with the master keys in 
 
     const second = await newCard('second', 'ev3');
     await second.insert();
-    expect(await atDesk('card-issue', '--balance', '0', '--bearer')).toMatchObject({ code: 0, json: { cardId: second.cardId, enrolmentCode: null, activationCode: expect.stringMatching(/^[0-9A-Z-]{19}$/) as string } });
+    expect(await atDesk('card-issue', '--balance', '0', '--bearer')).toMatchObject({ code: 0, json: { cardId: second.cardId, enrolmentCode: null, activationCode: expect.stringMatching(CODE) as string } });
     expect(await atDesk('card-load', '--amount', '3500', '--from-lost', first.cardId)).toMatchObject({ code: 0, json: { kind: 'replace', lostCardId: first.cardId, balanceAfterMinor: '3500' } });
     expect(await atDesk('card-load', '--amount', '1', '--from-lost', first.cardId)).toMatchObject({ code: 1, errors: expect.stringContaining('operator/balance') as string });
     expect(second.balanceMinor()).toBe(3_500n);
@@ -114,8 +118,9 @@ describe.each(['file', 'token'] as const)('at the desk, with the master keys in 
     await card.insert();
     await atDesk('card-issue', '--balance', '0');
     const { json } = await atDesk('card-load', '--amount', '700');
+    await card.lift();
     const out = join(folder, 'receipt.json');
-    expect(await atDesk('receipt', '--payment', String(json['paymentId']), '--out', out)).toMatchObject({ code: 0 });
+    expect(await atServers('receipt', '--payment', String(json['paymentId']), '--out', out)).toMatchObject({ code: 0 });
     expect(await verify(out)).toMatchObject({ code: 0, json: { genuine: true } });
     const receipt = readFileSync(out, 'utf8');
     writeFileSync(out, receipt.replace('"amountMinor":"700"', '"amountMinor":"701"'));
@@ -124,12 +129,38 @@ describe.each(['file', 'token'] as const)('at the desk, with the master keys in 
     expect(await verify(out)).toMatchObject({ code: 1 });
   });
 
+  if (kind === 'file') test('an opening balance that is refused, or a code that is lost, leaves no card without a way on', { timeout: LIMIT_MS }, async () => {
+    const card = await newCard('fourth');
+    await card.insert();
+    const issued = await atDesk('card-issue', '--limit', '2000000000', '--balance', '1500000000', '--bearer');
+    expect(issued).toMatchObject({ code: 1, json: { cardId: card.cardId, balanceMinor: null, loadFailure: 'operator/limit', activationCode: expect.stringMatching(CODE) as string }, errors: expect.stringContaining('npm run card-show') as string });
+    expect(await atDesk('card-issue', '--limit', '2000000000', '--balance', '0', '--bearer')).toMatchObject({ code: 1, errors: expect.stringContaining('npm run customer-code') as string });
+    const again = await atServers('customer-code', '--card', card.cardId);
+    expect(again).toMatchObject({ code: 0, json: { cardId: card.cardId, activationCode: expect.stringMatching(CODE) as string } });
+    expect(again.json['activationCode']).not.toBe(issued.json['activationCode']);
+    await card.lift();
+
+    const mine = await newCard('fifth');
+    await mine.insert();
+    const { json } = await atDesk('card-issue', '--balance', '10');
+    expect(json).toMatchObject({ balanceMinor: '10', loadFailure: null });
+    expect(await atServers('customer-code', '--customer', String(json['customerId']))).toMatchObject({ code: 0, json: { customerId: json['customerId'], enrolmentCode: expect.stringMatching(CODE) as string } });
+    expect(await atServers('customer-code', '--card', mine.cardId)).toMatchObject({ code: 1, json: {}, errors: expect.stringContaining('has a customer already') as string });
+    expect(await atServers('customer-code', '--customer', '6f9619ff-8b86-4011-b42d-00c04fc964ff')).toMatchObject({ code: 1, json: {}, errors: expect.stringContaining('customer/unknown') as string });
+    await mine.lift();
+  });
+
   if (kind === 'file') test('wrong options are named, and nothing is done', { timeout: LIMIT_MS }, async () => {
     expect(await atDesk('card-load', '--amount', '0')).toMatchObject({ code: 2 });
     expect(await atDesk('card-load', '--amount', '5', '--count-not-debited', '6f9619ff-8b86-4011-b42d-00c04fc964ff')).toMatchObject({ code: 2 });
     expect(await atDesk('card-block')).toMatchObject({ code: 2 });
     expect(await atDesk('card-block', '--card', '0411')).toMatchObject({ code: 2 });
     expect(await atDesk('card-issue', '--balance', '0', '--bearer', '--name', 'Hanako')).toMatchObject({ code: 2 });
+    expect(await atDesk('card-issue', '--balance', '60000')).toMatchObject({ code: 2, errors: expect.stringContaining('--limit') as string });
+    expect(await atServers('customer-code')).toMatchObject({ code: 2 });
+    expect(await atServers('customer-code', '--card', '04EEEEEEEEEEEE', '--customer', '6f9619ff-8b86-4011-b42d-00c04fc964ff')).toMatchObject({ code: 2 });
+    expect(await verify(join(folder, 'pki', 'root.crt'))).toMatchObject({ code: 1, errors: expect.stringContaining('is no receipt') as string });
+    expect(await verify(join(folder, 'nowhere'))).toMatchObject({ code: 1, errors: expect.stringContaining('there is no file') as string });
     expect(await atDesk('card-show', '--card', '04EEEEEEEEEEEE')).toMatchObject({ code: 1, errors: expect.stringContaining('card/not-issued') as string });
     expect(await run('card-show', '--folder', join(folder, 'nowhere'))).toMatchObject({ code: 1, errors: expect.stringContaining('npm start') as string });
   });

@@ -1,5 +1,6 @@
 /** A card's life as a person at the desk orders it: issue and load its opening balance, load, replace, show; and, without the card, its account, its block and a receipt. */
 import type { Currency } from '#protocol/amount.ts';
+import { asFailure, type Failure } from '#protocol/failure.ts';
 import { issue } from '#protocol/issue.ts';
 import { load, replace } from '#protocol/load.ts';
 import type { CardAccount } from '#protocol/messages/card-account.ts';
@@ -19,19 +20,24 @@ export interface IssuedCard {
   readonly customerId: string | null;
   readonly enrolmentCode: string | null;
   readonly activationCode: string | null;
-  readonly balanceMinor: bigint;
+  readonly balanceMinor: bigint | null;
+  /** Why the opening load has not come to its end: the card is issued, and what it holds is not known yet. */
+  readonly loadFailure: Failure | null;
 }
 
-/** Throws Failure; what is torn goes on when it is called again with the card back on the reader. */
+/** Throws Failure while the card is not issued; what is torn goes on when it is called again with the card back on the reader. */
 export async function issueCard(desk: OperatorDesk, wish: IssueWish, say: (line: string) => void = () => undefined): Promise<IssuedCard> {
   const { currency, limitMinor, holder, balanceMinor } = wish;
   say('issuing');
   const { cardId, customerId, enrolmentCode, activationCode } = await desk.withCard(async (on) => issue({ currency, limitMinor, holder }, await on.openBlank(), on.card, desk.ports));
-  if (balanceMinor > 0n) {
-    say('loading');
-    await loadCard(desk, { currency, amountMinor: balanceMinor });
-  }
-  return { cardId, customerId, enrolmentCode, activationCode, balanceMinor };
+  const issued = { cardId, customerId, enrolmentCode, activationCode };
+  if (balanceMinor === 0n) return { ...issued, balanceMinor, loadFailure: null };
+  say('loading');
+  // The codes are told once: a load that fails must not take them along.
+  return loadCard(desk, { currency, amountMinor: balanceMinor }).then(
+    () => ({ ...issued, balanceMinor, loadFailure: null }),
+    (thrown: unknown) => ({ ...issued, balanceMinor: null, loadFailure: asFailure(thrown) }),
+  );
 }
 
 export function loadCard(desk: OperatorDesk, { currency, amountMinor }: { readonly currency: Currency; readonly amountMinor: bigint }): Promise<ReportOf<'load'>> {
@@ -58,6 +64,16 @@ export function showCard(desk: OperatorDesk): Promise<ReportOf<'show'>> {
 
 export async function accountOf({ ports }: OperatorDesk, cardId: string): Promise<CardAccount> {
   return (await carryOut({ kind: 'account', cardId }, null, ports)).account;
+}
+
+/** Another one-time code with which a browser of this customer enrols. */
+export async function newEnrolmentCode({ ports }: OperatorDesk, customerId: string): Promise<string> {
+  return (await carryOut({ kind: 'enrolment-code', customerId }, null, ports)).enrolmentCode;
+}
+
+/** Another one-time code with which a customer links this card, which nobody has linked yet. */
+export async function newActivationCode({ ports }: OperatorDesk, cardId: string): Promise<string> {
+  return (await carryOut({ kind: 'activation-code', cardId }, null, ports)).activationCode;
 }
 
 /** For good. */

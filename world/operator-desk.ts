@@ -21,7 +21,10 @@ import type { DeskSettings } from './desk-settings.ts';
 import { readText } from './pki-store.ts';
 
 const ROUND_LIMIT_MS = 30_000;
-const CARD_WAIT_MS = 60_000;
+/** For a person to put the card down. */
+export const CARD_WAIT_MS = 60_000;
+/** A reader that is not connected is no matter of putting a card down; a smart-card service that has just been started lists it within this time. */
+const READER_WAIT_MS = 5_000;
 
 export interface OperatorDesk {
   readonly ports: OperatorPorts;
@@ -90,33 +93,33 @@ function onDesk(channel: CardChannel): CardOnDesk {
 }
 
 /** Name of the first reader with a card on it, among those that are wanted. */
-function waitForCard(backend: ReaderBackend, wanted: string | undefined): Promise<string> {
+export function waitForCard(backend: ReaderBackend, wanted: string | undefined): Promise<string> {
   return new Promise((resolve, reject) => {
     let known: readonly string[] = [];
-    const timer = setTimeout(() => finish(() => reject(nothingThere(known, wanted))), CARD_WAIT_MS);
-    const watch = backend.watch(({ readers, problem }) => {
-      known = readers.map(({ name }) => name);
-      const reader = readers.find(({ name, state }) => state === 'present' && (wanted === undefined || isWanted(name, wanted)));
-      if (reader !== undefined) finish(() => resolve(reader.name));
-      else if (problem === 'reader/no-service') finish(() => reject(new Failure('reader/no-service')));
-    });
     const finish = (settle: () => void): void => {
-      clearTimeout(timer);
+      timers.forEach(clearTimeout);
       // The first news may come before watch() has returned.
       queueMicrotask(() => watch.stop());
       settle();
     };
+    const fail = (): void => finish(() => reject(nothingThere(known, wanted)));
+    const timers = [setTimeout(fail, CARD_WAIT_MS), setTimeout(() => (known.some((name) => isWanted(name, wanted)) ? undefined : fail()), READER_WAIT_MS)];
+    const watch = backend.watch(({ readers, problem }) => {
+      known = readers.map(({ name }) => name);
+      const reader = readers.find(({ name, state }) => state === 'present' && isWanted(name, wanted));
+      if (reader !== undefined) finish(() => resolve(reader.name));
+      else if (problem === 'reader/no-service') finish(() => reject(new Failure('reader/no-service')));
+    });
   });
 }
 
-function isWanted(name: string, wanted: string): boolean {
-  return name.toLowerCase().includes(wanted.toLowerCase());
+function isWanted(name: string, wanted: string | undefined): boolean {
+  return wanted === undefined || name.toLowerCase().includes(wanted.toLowerCase());
 }
 
 function nothingThere(known: readonly string[], wanted: string | undefined): Failure {
   const detail = known.length === 0 ? 'no reader is connected' : `readers: ${known.join(', ')}`;
-  const isThere = wanted === undefined ? known.length > 0 : known.some((name) => isWanted(name, wanted));
-  return new Failure(isThere ? 'card/absent' : 'reader/none', { detail });
+  return new Failure(known.some((name) => isWanted(name, wanted)) ? 'card/absent' : 'reader/none', { detail });
 }
 
 function operatingPort(origin: string, agent: Agent): OperatingPort {

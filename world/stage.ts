@@ -126,8 +126,10 @@ async function atDesk<T>({ world, reader }: Desk, act: (desk: OperatorDesk) => P
   }
 }
 
-function issueAtDesk(desk: Desk, balanceMinor: bigint, holder: IssueWish['holder']): Promise<IssuedCard> {
-  return atDesk(desk, (at) => issueCard(at, { currency: 'JPY', limitMinor: 50_000n, holder, balanceMinor }, (line) => desk.log(`card: ${line}`)));
+async function issueAtDesk(desk: Desk, balanceMinor: bigint, holder: IssueWish['holder']): Promise<IssuedCard> {
+  const issued = await atDesk(desk, (at) => issueCard(at, { currency: 'JPY', limitMinor: 50_000n, holder, balanceMinor }, (line) => desk.log(`card: ${line}`)));
+  if (issued.loadFailure !== null) throw issued.loadFailure;
+  return issued;
 }
 
 function codeOf(code: string | null): string {

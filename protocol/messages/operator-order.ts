@@ -30,7 +30,7 @@ export const operatorOrder = defineMessage(
       currency: currencySchema,
       /** The most that the card may ever hold. */
       limitMinor: positiveAmountSchema,
-      /** A new customer gets the card at once; otherwise whoever has the one-time activation code may link it. A name stays in the information server. */
+      /** A new customer gets the card at once; otherwise whoever has the one-time activation code may link it. A name is read by the information server only, but the order that carries it is kept as evidence. */
       holder: v.variant('is', [
         v.strictObject({ is: v.literal('new-customer'), name: v.nullable(v.pipe(v.string(), v.minLength(1), v.maxLength(120))) }),
         v.strictObject({ is: v.literal('bearer-of-code') }),
