@@ -117,7 +117,8 @@ describe('a one-time code given anew', () => {
     const { customerId } = await world.account(world.card.cardId);
     const code = await world.enrolmentCode(customerId!);
     const identity = await world.enrol(code);
-    expect(await readAs(world.card, identity)).toMatchObject({ balanceMinor: 10_000n });
+    expect((await tryToPay(world, { identity })).said).toBe('paid');
+    expect(await readAs(world.card, identity)).toMatchObject({ balanceMinor: 10_000n - ORDER_TOTAL_MINOR });
     expect(await codeOf(world.enrol(code))).toBe('customer/enrolment-code');
     expect(await codeOf(world.enrolmentCode('6f9619ff-8b86-4011-b42d-00c04fc964ff'))).toBe('customer/unknown');
   });
