@@ -1,8 +1,8 @@
 /** Files of every type in an application of an EV2 or EV3: made, used, deleted, and reached by the opcodes that take several frames. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing/card.ts';
-import { cmac, truncated } from './testing/host.ts';
-import { concatBytes, encodeHex, encodeUintLE, parseHex } from '#protocol/bytes.ts';
+import { tmvOf } from './testing/host.ts';
+import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { createFactoryImage } from './factory-image.ts';
 import { secureRandom } from './crypto.ts';
 import { VolatileCardMemory } from './card-memory.ts';
@@ -207,8 +207,7 @@ describe('the opcodes from before EV2', () => {
     const committed = await ok(plain(0xc7, '01'));
     const block = (hex: string): Bytes => parseHex(hex.padEnd(32, '0'));
     const tmi = [block('3D02000000010000'), block('CC'), block('BD02000000010000'), block('00'), block('DB01000000000000010000'), block('DD'), block('BB01000000010000'), block('AABB')];
-    const macKey = cmac(tmKey, concatBytes(parseHex('5A00010080'), encodeUintLE(2, 4), UID));
-    expect(encodeHex(committed)).toBe(`02000000${encodeHex(truncated(cmac(macKey, concatBytes(...tmi))))}`);
+    expect(encodeHex(committed)).toBe(`02000000${tmvOf(tmKey, 2, UID, ...tmi)}`);
     expect(encodeHex(await ok(plain(0xbb, '01000000010000')))).toBe('DDBB');
   });
 });

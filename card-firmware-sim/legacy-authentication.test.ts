@@ -5,6 +5,7 @@ import { Chip } from './chip.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { createFactoryImage } from './factory-image.ts';
 import { LegacyHost } from './testing/legacy-host.ts';
+import { PROFILES } from './profile.ts';
 import { secureRandom } from './crypto.ts';
 import { TripleDes, ZERO_DES_BLOCK } from './triple-des.ts';
 import { VolatileCardMemory } from './card-memory.ts';
@@ -154,6 +155,13 @@ describe('AuthenticateISO', () => {
     await card.host.native(0xca, parseHex('01534B0F81'));
     await card.host.native(0x5a, parseHex('01534B'));
     expect(await legacy.authenticate(ZERO_KEY)).toBe(0x91ae);
+  });
+
+  it('ends the session before it with its first pass', async () => {
+    card = new CardUnderTest(undefined, { memory: new VolatileCardMemory(blank()), profile: { ...PROFILES.ev3, onInterruption: 'start-anew' } });
+    expect(await new LegacyHost(card.host).authenticate(ZERO_KEY)).toBe(0x9100);
+    await card.host.native(0x1a, new Uint8Array(1));
+    expect((await card.host.native(0x51)).status).toBe(0x91ae);
   });
 
   it('is interrupted by any other command', async () => {

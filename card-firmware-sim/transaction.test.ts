@@ -1,7 +1,7 @@
 /** Values, records and data: what they answer, and that a commit makes them permanent together. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CardUnderTest, changeFile, changeWallet, NONE, UID, usableCard, ZERO_KEY } from './testing/card.ts';
-import { cmac, truncated } from './testing/host.ts';
+import { tmvOf } from './testing/host.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { findFile, withFile } from './card-image.ts';
 import type { Bytes } from '#protocol/bytes.ts';
@@ -143,9 +143,8 @@ describe('transactions', () => {
     expect((await card.host.native(0xdc, parseHex('0301000000'))).status).toBe(0x9100);
     expect(await card.host.native(0xc8, READER_ID)).toEqual({ status: 0x9100, data: NONE });
     const { data } = await card.host.native(0xc7, new Uint8Array([1]));
-    const macKey = cmac(parseHex('22'.repeat(16)), concatBytes(parseHex('5A0001008001000000'), UID));
-    const tmi = concatBytes(parseHex('DC0301000000'), new Uint8Array(10), new Uint8Array([0xc8]), READER_ID, new Uint8Array(15));
-    expect(encodeHex(data)).toBe(`01000000${encodeHex(truncated(cmac(macKey, tmi)))}`);
+    const tmv = tmvOf(parseHex('22'.repeat(16)), 1, UID, parseHex('DC0301000000'), concatBytes(new Uint8Array([0xc8]), READER_ID));
+    expect(encodeHex(data)).toBe(`01000000${tmv}`);
     expect(card.fileOf('transaction-mac').readerId).toEqual(new Uint8Array(16));
   });
 

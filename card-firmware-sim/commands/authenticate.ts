@@ -99,6 +99,7 @@ async function countAttempt(state: CardState, keyNo: number, key: CardKey, succe
   await commitKey(state, keyNo, { ...key, failures, failuresInARow });
 }
 
-function rotateLeft(block: Uint8Array): Bytes {
+/** A nonce as it comes back: its first byte last. */
+export function rotateLeft(block: Uint8Array): Bytes {
   return concatBytes(block.subarray(1), block.subarray(0, 1));
 }

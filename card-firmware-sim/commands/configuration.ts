@@ -1,8 +1,9 @@
 /** SetConfiguration: what the issuer settles about a card, some of it once in its life. */
 import { commitApplication, ENCIPHERED_REQUEST, requireMasterSession, selectedApplication } from '../command.ts';
-import { MASTER_FILE_ID } from '../profile.ts';
-import { parseInt32LE, withApplication, withFile } from '../card-image.ts';
+import { withApplication, withFile } from '../card-image.ts';
+import { parseIsoId } from './applications.ts';
 import { parseUintLE } from '#protocol/bytes.ts';
+import { parseValueSettings, VALUE_SETTINGS_BYTES } from './value-settings.ts';
 import { requireFileOfType } from './file-access.ts';
 import { StatusError } from '../status.ts';
 import { Transaction } from '../transaction.ts';
@@ -26,22 +27,14 @@ export const setConfiguration: SecuredCommand = {
   },
 };
 
-/** FileNo, lower, upper, value, value option. */
-const VALUE_FILE_BYTES = 14;
-const LIMITED_CREDIT_ENABLED = 0x01;
-const FREE_GET_VALUE = 0x02;
+/** Of the file number first, then what makes a value file. */
+const VALUE_FILE_BYTES = 1 + VALUE_SETTINGS_BYTES;
 
 async function configureValueFile(state: CardState, data: Bytes): Promise<void> {
   if (data.length !== VALUE_FILE_BYTES) throw new StatusError('LENGTH_ERROR');
   const file = requireFileOfType(state, data[0], 'value');
   if (file.configured) throw new StatusError('PERMISSION_DENIED');
-  const [lower, upper, value] = [1, 5, 9].map((offset) => parseInt32LE(data.subarray(offset, offset + 4))) as [number, number, number];
-  const option = data[13] ?? 0;
-  const isKnownOption = (option & ~(LIMITED_CREDIT_ENABLED | FREE_GET_VALUE)) === 0;
-  if (!isKnownOption || lower > value || value > upper) throw new StatusError('PARAMETER_ERROR');
-  const limitedCreditEnabled = (option & LIMITED_CREDIT_ENABLED) !== 0;
-  const freeGetValue = (option & FREE_GET_VALUE) !== 0;
-  const configured = { ...file, lower, upper, value, limitedCreditEnabled, freeGetValue, limitedCredit: 0, configured: true };
+  const configured = { ...file, ...parseValueSettings(data.subarray(1)) };
   await commitApplication(state, withFile(selectedApplication(state), configured));
   // A change of the old value that was still open has lost its ground.
   state.transaction = new Transaction();
@@ -87,16 +80,14 @@ async function configureCapabilities(state: CardState, data: Bytes): Promise<voi
 
 const NAMED = 0x80;
 const NAME_BYTES = 16;
-/** ISO 7816-4, 7.1.1: the master file, and two values that name nothing. */
-const RESERVED_IDS: readonly number[] = [MASTER_FILE_ID, 0x0000, 0xffff];
 
 /** Length of the name, the name filled up with zeros, ISO identifier. */
 async function renameApplication(state: CardState, data: Bytes): Promise<void> {
   if (data.length !== 1 + NAME_BYTES + 2) throw new StatusError('LENGTH_ERROR');
   if (state.memory.image.picc.configuration.isRenamed) throw new StatusError('PERMISSION_DENIED');
   const nameBytes = (data[0] ?? 0) - NAMED;
-  const isoId = parseUintLE(data.subarray(1 + NAME_BYTES));
-  if (nameBytes < 1 || nameBytes > NAME_BYTES || RESERVED_IDS.includes(isoId)) throw new StatusError('PARAMETER_ERROR');
+  const isoId = parseIsoId(data.subarray(1 + NAME_BYTES));
+  if (nameBytes < 1 || nameBytes > NAME_BYTES) throw new StatusError('PARAMETER_ERROR');
   if (state.selected === 'card') throw new StatusError('PERMISSION_DENIED');
   const { image } = state.memory;
   const renamed = withApplication(image, state.selected, { ...selectedApplication(state), name: data.slice(1, 1 + nameBytes), isoId });

@@ -2,14 +2,15 @@
 import { areKnownKeys, parseAccessRights } from '../access-rights.ts';
 import { commitApplication, MAC_BOTH_WAYS, selectedApplication } from '../command.ts';
 import { fileBytes, freeBytes } from '../memory-use.ts';
-import { findFile, parseInt32LE } from '../card-image.ts';
+import { findFile } from '../card-image.ts';
 import { MAX_FILE_NUMBER, MODE_BITS, parseCommMode } from './file-settings.ts';
 import { parseIsoId } from './applications.ts';
 import { parseUintLE } from '#protocol/bytes.ts';
+import { parseValueSettings, VALUE_SETTINGS_BYTES } from './value-settings.ts';
 import { requireCreateDelete } from './management.ts';
 import { StatusError } from '../status.ts';
 import type { Bytes } from '#protocol/bytes.ts';
-import type { CardApplication, CardFile, LinearFile, ValueFile } from '../card-image.ts';
+import type { CardApplication, CardFile, LinearFile } from '../card-image.ts';
 import type { CardState, SecuredCommand } from '../command.ts';
 
 type Common = Pick<CardFile, 'number' | 'mode' | 'rights'>;
@@ -112,32 +113,10 @@ export const createCyclicRecordFile = creation({
   make: (common, isoId, details) => ({ type: 'cyclic', ...common, isoId, ...makeRecords(details, 2) }),
 });
 
-/** Lower and upper limit, value, option. */
-const VALUE_BYTES = 13;
-const LIMITED_CREDIT_ENABLED = 0x01;
-const FREE_GET_VALUE = 0x02;
-
 export const createValueFile = creation({
   instruction: 0xcc,
   hasIsoId: false,
-  detailBytes: VALUE_BYTES,
-  make: (common, _, details) => makeValueFile(common, details),
+  detailBytes: VALUE_SETTINGS_BYTES,
+  // Limits and value are given with the file.
+  make: (common, _, details) => ({ type: 'value', ...common, ...parseValueSettings(details) }),
 });
-
-function makeValueFile(common: Common, details: Bytes): ValueFile {
-  const [lower, upper, value] = [0, 4, 8].map((offset) => parseInt32LE(details.subarray(offset, offset + 4))) as [number, number, number];
-  const option = details[12] ?? 0;
-  if (lower > value || value > upper || (option & ~(LIMITED_CREDIT_ENABLED | FREE_GET_VALUE)) !== 0) throw new StatusError('PARAMETER_ERROR');
-  return {
-    type: 'value',
-    ...common,
-    lower,
-    upper,
-    value,
-    limitedCredit: 0,
-    limitedCreditEnabled: (option & LIMITED_CREDIT_ENABLED) !== 0,
-    freeGetValue: (option & FREE_GET_VALUE) !== 0,
-    // Limits and value were given with the file.
-    configured: true,
-  };
-}

@@ -3,6 +3,7 @@ import { concatBytes, equalBytes } from '#protocol/bytes.ts';
 import { CARD_MASTER_KEY, dropSession } from '../command.ts';
 import { DES_BLOCK_BYTES, TripleDes, ZERO_DES_BLOCK } from '../triple-des.ts';
 import { LegacySession } from '../legacy-session.ts';
+import { rotateLeft } from './authenticate.ts';
 import { STATUS, StatusError } from '../status.ts';
 import type { Answer, HandshakeCommand } from '../command.ts';
 import type { Bytes } from '#protocol/bytes.ts';
@@ -39,8 +40,4 @@ function sessionKey(key: Bytes, rndA: Bytes, rndB: Bytes): Bytes {
   const first = concatBytes(rndA.subarray(0, PART_BYTES), rndB.subarray(0, PART_BYTES));
   if (equalBytes(key.subarray(0, DES_BLOCK_BYTES), key.subarray(DES_BLOCK_BYTES))) return first;
   return concatBytes(first, rndA.subarray(PART_BYTES), rndB.subarray(PART_BYTES));
-}
-
-function rotateLeft(block: Uint8Array): Bytes {
-  return concatBytes(block.subarray(1), block.subarray(0, 1));
 }
