@@ -152,7 +152,7 @@ describe('the gate of a payment', () => {
     const table: Record<PaymentPhase, (hex: string) => boolean> = {
       identify: (hex) => IDENTIFY.includes(hex),
       rekey: (hex) =>
-        hex === SELECT || /^(9071000002000000|9071000002010000|90AF000020.{64}00|9051000008.{16}00|906F000008.{16}00|9064000009.{18}00|90DF0000090F.{16}00|90CE00002D0F.{88}00|90C4000029.{82}00)$/.test(hex),
+        hex === SELECT || /^(9071000002000000|9071000002010000|90AF000020.{64}00|9051000008.{16}00|906F000008.{16}00|9064000009.{18}00|90F50000090F.{16}00|90DF0000090F.{16}00|90CE00002D0F.{88}00|90C4000029.{82}00)$/.test(hex),
       authenticate: (hex) => /^90AF000020.{64}00$/.test(hex),
       read: (hex) => /^(906C00000903.{16}00|90AB00000F01000000(010000|000000).{16}00|90AD00000F0F0000000C0000.{16}00)$/.test(hex),
     };
@@ -199,6 +199,7 @@ describe('newer keys', () => {
   test.each([
     ['9071000002030000', 'the challenge of key 3'],
     [`90DF00000901${MAC}00`, 'deleting the log'],
+    [`90F500000903${MAC}00`, 'the settings of the value file'],
     [`90CE00002D0E${'44'.repeat(44)}00`, 'a transaction-MAC file elsewhere'],
     [`905F00001903${'22'.repeat(24)}00`, 'other rights'],
     [`905C00001909${'22'.repeat(24)}00`, 'other limits'],

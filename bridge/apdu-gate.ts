@@ -22,6 +22,7 @@ const GET_CARD_UID = '9051000008 *8 00';
 const GET_FILE_IDS = '906F000008 *8 00';
 const GET_KEY_VERSION = '9064000009 *9 00';
 const GET_FILE_SETTINGS = '90F5000009 *9 00';
+const GET_TRANSACTION_MAC_SETTINGS = '90F5000009 0F *8 00';
 const CHANGE_KEY = '90C4000029 *41 00';
 /** No other file may be deleted. */
 const DELETE_TRANSACTION_MAC = '90DF000009 0F *8 00';
@@ -58,6 +59,7 @@ const PAYMENT_PHASES: Record<PaymentPhase, PhaseRule> = {
       { command: GET_CARD_UID, times: 2 },
       { command: GET_FILE_IDS, times: 2 },
       { command: GET_KEY_VERSION, times: 10 },
+      { command: GET_TRANSACTION_MAC_SETTINGS, times: 1 },
       { command: DELETE_TRANSACTION_MAC, times: 1 },
       { command: CREATE_TRANSACTION_MAC, times: 1 },
       { command: CHANGE_KEY, times: 5 },

@@ -47,6 +47,22 @@ export function requestKeyState(session: CardSession, uid: Bytes) {
   };
 }
 
+/**
+ * Asks for the version of the key of the transaction-MAC file. Undefined if the card says it in another way than we know: the file is then made anew.
+ * Trusted in a torn re-keying only: whoever made the file had key 0, and nothing can be committed before all keys are proved.
+ */
+export function requestTransactionMacVersion(session: CardSession) {
+  const settings = session.seal(getFileSettings(WALLET.transactionMacFile));
+  return {
+    commands: commandsOf([settings]),
+    /** FileType 05, FileOption, rights(2), TMKeyOption (AES), TMKeyVer. */
+    parse(responses: readonly Bytes[]): number | undefined {
+      const [answer] = session.openBatch([settings], responses);
+      return answer[0] === 0x05 && answer[4] === 0x02 ? answer[5] : undefined;
+    },
+  };
+}
+
 export interface FileState {
   readonly logFile?: { readonly option: number; readonly accessRights: Bytes; readonly records: number };
   readonly valueFile?: { readonly option: number; readonly accessRights: Bytes; readonly lower: bigint; readonly upper: bigint; readonly valueOption: number };
@@ -97,12 +113,15 @@ function unsupported(what: string, settings: Bytes): Failure {
 /**
  * Gives the card `keys`, whatever mixture of versions a torn attempt has left: the transaction-MAC file anew, since its key cannot be changed nor proved
  * (nothing is committed between two attempts, so no count is used twice), then keys 1 to 4, and key 0 last unless it is of this version already.
+ * An EV2 or EV3 never gets back the memory of a deleted file: `fileIsRenewed` leaves out what an earlier attempt has made, or attempts would use the card up.
  */
-export async function renewKeys(state: KeyState, keys: CardKeys, uid: Bytes, keyStore: CardKeyStore, masterIsRenewed: boolean): Promise<TypedCommand<unknown>[]> {
+export async function renewKeys(state: KeyState, keys: CardKeys, uid: Bytes, keyStore: CardKeyStore, { masterIsRenewed, fileIsRenewed }: { readonly masterIsRenewed: boolean; readonly fileIsRenewed: boolean }): Promise<TypedCommand<unknown>[]> {
   const { transactionMacFile } = WALLET;
   const commands: TypedCommand<unknown>[] = [];
-  if (state.fileIds.includes(transactionMacFile)) commands.push(deleteFile(transactionMacFile));
-  commands.push(createTransactionMacFile(transactionMacFile, FULL_MODE, WALLET_RIGHTS.transactionMacFile, keys.transactionMacKey, keys.version));
+  if (!fileIsRenewed) {
+    if (state.fileIds.includes(transactionMacFile)) commands.push(deleteFile(transactionMacFile));
+    commands.push(createTransactionMacFile(transactionMacFile, FULL_MODE, WALLET_RIGHTS.transactionMacFile, keys.transactionMacKey, keys.version));
+  }
   for (const keyNumber of KEY_NUMBERS) {
     if (keyNumber === WALLET_KEYS.master) continue;
     commands.push(changeOtherKey(keyNumber, await presumedKey(state, keyNumber, uid, keyStore), keys.cardKeys[keyNumber], keys.version));

@@ -40,7 +40,7 @@ export async function configureCard({ keyState, fileState, keys, uid, keyStore, 
   if (logFile === undefined) commands.push(createCyclicRecordFile(WALLET.logFile, LOG_FILE.isoFileId, FULL_MODE, WALLET_RIGHTS.logFile, LOG_RECORD_BYTES, LOG_FILE.maxRecords));
   else if (!hasSettings(logFile, WALLET_RIGHTS.logFile)) commands.push(changeFileSettings(WALLET.logFile, FULL_MODE, WALLET_RIGHTS.logFile));
   // The factory's transaction-MAC file asks for a reader id before every commit and has a key that everybody knows: it must go before anything is committed.
-  return [...commands, ...(await renewKeys(keyState, keys, uid, keyStore, false))];
+  return [...commands, ...(await renewKeys(keyState, keys, uid, keyStore, { masterIsRenewed: false, fileIsRenewed: false }))];
 }
 
 function hasSettings({ option, accessRights }: { readonly option: number; readonly accessRights: Bytes }, expectedRights: number): boolean {

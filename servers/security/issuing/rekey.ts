@@ -5,11 +5,11 @@
 import type { Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
 import { ask, authenticate, change, type CardTalk, type CardTurns } from './card-dialog.ts';
-import { deriveCardKeys, renewKeys, requestKeyState } from './card-state.ts';
+import { deriveCardKeys, renewKeys, requestKeyState, requestTransactionMacVersion, type KeyState } from './card-state.ts';
 import { PendingAuthentication } from '../desfire/authentication.ts';
 import { commandsOf, type CardSession } from '../desfire/session.ts';
 import type { CardKeyStore } from '../key-store/key-store.ts';
-import { openWallet, parseOpening, WALLET_KEYS } from '../layout.ts';
+import { openWallet, parseOpening, WALLET, WALLET_KEYS } from '../layout.ts';
 
 export interface RekeyOrder {
   readonly uid: Bytes;
@@ -39,7 +39,8 @@ export async function* rekeyCard(order: RekeyOrder): CardTalk<Bytes> {
   const unknown = state.keyVersions.findIndex((version) => version !== order.fromVersion && version !== order.toVersion);
   if (unknown >= 0) throw new Failure('card/not-genuine', { detail: `key ${unknown} has version ${state.keyVersions[unknown] ?? -1}` });
   const masterIsRenewed = byNewer !== undefined;
-  const batch = (await renewKeys(state, newer, uid, keyStore, masterIsRenewed)).map((command) => session.seal(command));
+  const fileIsRenewed = order.isTorn && (yield* readTransactionMacVersion(session, state)) === newer.version;
+  const batch = (await renewKeys(state, newer, uid, keyStore, { masterIsRenewed, fileIsRenewed })).map((command) => session.seal(command));
 
   await order.begin();
   const answers = yield change([...commandsOf(batch), ...openWallet(masterIsRenewed ? WALLET_KEYS.pay : WALLET_KEYS.master)]);
@@ -57,6 +58,13 @@ export async function* rekeyCard(order: RekeyOrder): CardTalk<Bytes> {
   pending.verify(proof).end();
   await order.finish();
   return parseOpening(payOpening);
+}
+
+/** The question for a missing file would end the session. */
+function* readTransactionMacVersion(session: CardSession, { fileIds }: KeyState): CardTurns<number | undefined> {
+  if (!fileIds.includes(WALLET.transactionMacFile)) return undefined;
+  const request = requestTransactionMacVersion(session);
+  return request.parse(yield ask(request.commands));
 }
 
 function* openMaster(masterKey: Bytes, random: (length: number) => Bytes): CardTurns<CardSession | undefined> {
