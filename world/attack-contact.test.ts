@@ -11,7 +11,7 @@ import type { OpenedOrRekey } from '#servers/shared/apis/security.ts';
 import { assertConserved } from './in-process-audit.ts';
 import type { InProcessCard } from './in-process-card.ts';
 import { createInProcessWorld, ORDER_TOTAL_MINOR, type InProcessWorld } from './in-process.ts';
-import { recordedSettlement, tryToPay } from './payment.fixture.ts';
+import { losingSettlement, recordedSettlement, tryToPay } from './payment.fixture.ts';
 
 let world: InProcessWorld;
 beforeEach(async () => {
@@ -107,5 +107,19 @@ describe('the challenge that a re-keying ended with', () => {
     if (opened.at !== 'opened') throw new Error('re-keyed, and still not up to date');
     expect(await codeOf(world.security.requestBalance({ sessionId: opened.sessionId, responses: await reach.transmit(opened.commands), reading: 'balance' }))).toBe('done');
     expect(await codeOf(open(renewed))).toBe('settlement/session');
+  });
+});
+
+describe('a re-keying while a payment is open', () => {
+  it('that nobody should have begun takes the transaction MAC away, not the money: the log decides, and there is no receipt', async () => {
+    const { outcome } = await tryToPay(world, { settlement: losingSettlement(world, (nth) => (nth > 3 ? 'request-lost' : 'carried')) });
+    expect(outcome?.kind).toBe('unknown');
+    world.keyVersion.current = 2;
+    await withinReach(world.card).rekey();
+    const gated = createGatedCard(world.card.open(), new AbortController().signal);
+    const { decided } = await resolve(gated, { about: null }, world.ports());
+    expect(decided).toMatchObject([{ outcome: 'paid' }]);
+    expect(await codeOf(world.receipt(world.operationIds.at(-1)!))).toBe('payment/unknown');
+    await assertConserved(world);
   });
 });

@@ -73,5 +73,7 @@ async function shopChainOf(request: Jws, information: ApplicationParts['informat
 function proofOf({ state, evidence, keyVersion, expectedTmi }: Operation): Receipt['proof'] | null {
   if ((state !== 'DONE' && state !== 'REFUND_DUE') || keyVersion === null || (evidence?.by !== 'notice' && evidence?.by !== 'reading')) return null;
   const { transactionCounter, transactionMac } = evidence;
+  // Read after a re-keying, which makes the file of the transaction MAC anew: the log has decided, and the MAC is gone.
+  if (transactionCounter === 0) return null;
   return { keyVersion, transactionCounter, transactionMac, transactionMacInput: expectedTmi };
 }
