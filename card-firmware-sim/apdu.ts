@@ -1,4 +1,4 @@
-/** The chip's own decoder of short command APDUs (ISO 7816-4, 5.1): four forms, nothing missing, nothing trailing. */
+/** The chip's own decoder of short command APDUs (ISO 7816-4, 5.1): four forms, nothing missing, nothing trailing; and how long an answer may be. */
 import type { Bytes } from '#protocol/bytes.ts';
 
 export interface CommandApdu {
@@ -12,6 +12,9 @@ export interface CommandApdu {
 }
 
 const HEADER_BYTES = 4;
+/** With its status word: so that the length of an answer always fits in one byte. */
+const MAX_RESPONSE_BYTES = 255;
+export const MAX_ANSWER_DATA_BYTES = MAX_RESPONSE_BYTES - 2;
 
 /** Undefined if the bytes are not a short command APDU. */
 export function parseCommandApdu(apdu: Uint8Array): CommandApdu | undefined {

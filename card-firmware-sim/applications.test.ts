@@ -121,6 +121,15 @@ describe('SelectApplication', () => {
     }
     expect((await card.host.raw(parseHex('00A4040C024142'))).status).toBe(0x6a82);
   });
+
+  it('shows of a large file control information what one answer holds', async () => {
+    await ok(plain(0xca, '0100000FA10110414243'));
+    await ok(plain(0x5a, '010000'));
+    await ok(plain(0xcd, '1F01EF00EEEE000400'));
+    await ok(plain(0x8d, `1F000000030000112233`));
+    const answer = await card.chip.process(parseHex('00A404000341424300'));
+    expect([answer.length, encodeHex(answer.slice(0, 4)), encodeHex(answer.slice(-2))]).toEqual([255, '11223300', '9000']);
+  });
 });
 
 describe('lists', () => {

@@ -4,6 +4,8 @@ import { CardUnderTest, changeFile, NONE, usableCard, ZERO_KEY } from './testing
 import { DF_NAME_SELECT } from './testing/host.ts';
 import { encodeHex, parseHex } from '#protocol/bytes.ts';
 
+const SELECT_WITH_FCI = '00A4040010A00000039656434103F015400000000B00';
+
 let card: CardUnderTest;
 
 beforeEach(() => {
@@ -26,6 +28,13 @@ describe('a factory card', () => {
   it('shows its file control information to everybody, in plain', async () => {
     await card.host.select();
     expect(await card.host.native(0xad, parseHex('1F000000000000'))).toEqual({ status: 0x9100, data: new Uint8Array(32) });
+  });
+
+  it('shows there, and at its selection, what was written into it', async () => {
+    const content = new Uint8Array(32).fill(0x6f);
+    await card.begin(3);
+    expect((await card.host.send(0x8d, [0x1f, 0, 0, 0, 32, 0, 0], content, 'plain', 'plain')).status).toBe(0x9100);
+    expect(await card.host.raw(parseHex(SELECT_WITH_FCI))).toEqual({ status: 0x9000, data: content });
   });
 
   it('commits only with a reader id, which another key gives: NonFirst changes the key within the transaction', async () => {

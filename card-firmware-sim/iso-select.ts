@@ -1,4 +1,5 @@
 /** ISO SELECT: the one command of the chip that is not native; it chooses card or application and ends what was open. */
+import { MAX_ANSWER_DATA_BYTES } from './apdu.ts';
 import { concatBytes, equalBytes, parseUintLE } from '#protocol/bytes.ts';
 import { dropSession, selectedApplication } from './command.ts';
 import { findFile } from './card-image.ts';
@@ -80,7 +81,8 @@ function selectApplication(state: CardState, withFci: boolean, isWanted: (applic
   dropSession(state);
   state.selected = index;
   const fci = findFile(application, state.profile.fciFileNumber);
-  const data = withFci && fci?.type === 'standard' ? fci.content : new Uint8Array();
+  // One answer is all there is: no command asks for the rest.
+  const data = withFci && fci?.type === 'standard' ? fci.content.slice(0, MAX_ANSWER_DATA_BYTES) : new Uint8Array();
   return { sw: isCounterUsedUp(application) ? SW.LIMITED : SW.OK, data };
 }
 

@@ -1,14 +1,12 @@
 /** One native command from its instruction byte to its answer: lengths, secure messaging, the command itself, the frames of the answer. */
 import { COMMANDS } from './commands/table.ts';
+import { MAX_ANSWER_DATA_BYTES } from './apdu.ts';
 import { concatBytes } from '#protocol/bytes.ts';
 import { dropSession, PLAIN } from './command.ts';
 import { STATUS, StatusError } from './status.ts';
 import type { Answer, CardState, SecuredCommand } from './command.ts';
 import type { Bytes } from '#protocol/bytes.ts';
 
-/** Data and status word together: so that the length of an answer always fits in one byte. */
-const MAX_RESPONSE_BYTES = 255;
-const MAX_ANSWER_DATA_BYTES = MAX_RESPONSE_BYTES - 2;
 /** What a frame of 64 bytes, the smallest of the family, carries of an answer in several. */
 const FRAME_DATA_BYTES = 59;
 
