@@ -262,6 +262,12 @@ describe('ISO commands that read or write files', () => {
   });
 });
 
+it.each([1, 2])('GetVersion is asked on with nothing: data with additional frame %i are refused', async (frame) => {
+  await card.host.native(0x60);
+  for (let i = 1; i < frame; i++) expect((await card.host.native(0xaf)).status).toBe(0x91af);
+  expect(await card.host.native(0xaf, new Uint8Array(1))).toEqual({ status: 0x917e, data: NONE });
+});
+
 it('GetVersion in a session: one count, and one MAC over all 28 bytes at the end of the third frame', async () => {
   await card.begin(0);
   const first = await card.host.native(0x60, card.host.protect(0x60, NONE, NONE, 'mac'));

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CardUnderTest, NONE, UID, ZERO_KEY } from './testing/card.ts';
 import { tmvOf } from './testing/host.ts';
-import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
+import { concatBytes, encodeHex, parseHex, parseUintLE } from '#protocol/bytes.ts';
 import { createFactoryImage } from './factory-image.ts';
 import { secureRandom } from './crypto.ts';
 import { VolatileCardMemory } from './card-memory.ts';
@@ -101,6 +101,15 @@ describe('what is made', () => {
 
 describe('a backup file', () => {
   beforeEach(() => ok(plain(0xcb, '0200EEEE040000')));
+
+  it('takes the memory of its content twice, for the shadow', async () => {
+    const free = async (): Promise<number> => parseUintLE(await ok(plain(0x6e)));
+    const before = await free();
+    await ok(plain(0xcb, '0300EEEE210000'));
+    expect(before - (await free())).toBe(128);
+    await ok(plain(0xcd, '0400EEEE210000'));
+    expect(before - (await free())).toBe(192);
+  });
 
   it('shows what was written from the commit on, and not after an abort or a loss of the field', async () => {
     const read = async (): Promise<string> => encodeHex(await ok(plain(0xad, '02000000000000')));

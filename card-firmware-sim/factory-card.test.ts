@@ -95,10 +95,13 @@ describe('LimitedCredit', () => {
     expect((await card.limitedCredit(1)).status).toBe(0x91be);
   });
 
-  it('has nothing to give back after a debit of nothing', async () => {
+  it.each([
+    ['a debit of nothing', () => card.debit(0)],
+    ['a LimitedCredit of nothing', () => card.limitedCredit(0)],
+  ])('has nothing to give back after %s', async (_, act) => {
     card = new CardUnderTest((image) => changeFile(usableCard(image), 'value', { limitedCreditEnabled: true, limitedCredit: 40 }));
     await card.begin(1);
-    await card.debit(0);
+    expect((await act()).status).toBe(0x9100);
     await card.commit();
     expect(card.fileOf('value').limitedCredit).toBe(0);
   });

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { CardUnderTest, changeFile, changeWallet, NONE, UID, usableCard } from './testing/card.ts';
 import { concatBytes, encodeHex, parseHex } from '#protocol/bytes.ts';
 import { tmvOf } from './testing/host.ts';
+import { Transaction } from './transaction.ts';
 import type { AccessRights, CardImage } from './card-image.ts';
 import type { HostAnswer } from './testing/host.ts';
 
@@ -105,4 +106,12 @@ it('CommitReaderID is refused where nobody may, and where another key may', asyn
   card = new CardUnderTest((image) => changeFile(usableCard(image), 'transaction-mac', { rights: { read: 1, write: 15, readWrite: 2, change: 0 } }));
   await card.begin(1);
   expect((await card.host.send(0xc8, [], new Uint8Array(16), 'mac', 'mac')).status).toBe(0x91ae);
+});
+
+it('the input is bounded: whoever reads on and on without a commit is stopped', () => {
+  const { wallet } = new CardUnderTest();
+  const transaction = new Transaction();
+  transaction.appendToTmi(wallet, new Uint8Array((1 << 20) - 16), new Uint8Array(1));
+  expect(transaction.tmi).toHaveLength(1 << 20);
+  expect(() => transaction.appendToTmi(wallet, new Uint8Array(1))).toThrow('MEMORY_ERROR');
 });

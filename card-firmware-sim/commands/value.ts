@@ -52,7 +52,7 @@ export const limitedCredit = valueChange(0x1c, GRANTS.limitedCredit, (change, am
   const limitedCredited = change.limitedCredited + amount;
   if (limitedCredited > file.limitedCredit || change.value + amount > file.upper) throw new StatusError('BOUNDARY_ERROR');
   const rest = profile.limitedCreditLeft === 'the-rest' ? file.limitedCredit - limitedCredited : 0;
-  return { ...change, value: change.value + amount, limitedCredited, limitedCreditLeft: limitedCredited > 0 ? rest : file.limitedCredit };
+  return { ...change, value: change.value + amount, limitedCredited, limitedCreditLeft: rest };
 });
 
 function valueChange(instruction: number, grants: readonly Right[], apply: (change: ValueChange, amount: number, file: ValueFile, profile: Profile) => ValueChange): SecuredCommand {

@@ -59,7 +59,7 @@ const VALUES: Record<number, Rule> = {
     open.value += amount;
     open.givenBack += amount;
     if (open.givenBack > file.limitedCredit) refuse(0xbe);
-    if (open.givenBack > 0) open.left = card.profile.limitedCreditLeft === 'the-rest' ? file.limitedCredit - open.givenBack : 0;
+    open.left = card.profile.limitedCreditLeft === 'the-rest' ? file.limitedCredit - open.givenBack : 0;
   }),
 };
 
