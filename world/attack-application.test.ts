@@ -154,7 +154,7 @@ describe('a settlement that leads the dialog astray', () => {
   });
 
   it('to something that is no dialog at all', async () => {
-    const body = { paymentId: '6f9619ff-8b86-4011-b42d-00c04fc964ff', billDigest: 'D'.repeat(43), shopId: 'hanamaru', billId: 'bill-0001', amountMinor: 1n, currency: 'JPY', outcome: 'paid', at: 0 } as const;
+    const body = { paymentId: '6f9619ff-8b86-4011-b42d-00c04fc964ff', operationId: '0011223344556677', billDigest: 'D'.repeat(43), shopId: 'hanamaru', billId: 'bill-0001', amountMinor: 1n, currency: 'JPY', outcome: 'paid', at: 0 } as const;
     expect(await inRound(1, () => signMessage(notice, body, own(), { introduce: true }))).toMatch(/^message\/wrong-type/);
     nothingWasShownNorTaken();
   });

@@ -89,7 +89,9 @@ describe('a change of any field is found', () => {
     ['loaded', 'kind', () => ({ kind: 'refund' }), ['request', 'bill']],
     ['paid', 'card', () => ({ cardId: '04FFFFFFFFFF51' }), ['request', 'bill', 'statement', 'consent', 'transaction-mac']],
     ['loaded', 'card', () => ({ cardId: '04FFFFFFFFFF51' }), ['request', 'bill', 'transaction-mac']],
-    ['paid', 'operation', ({ operationId }) => ({ operationId: otherHex(operationId, 0) }), ['transaction']],
+    ['paid', 'operation', ({ operationId }) => ({ operationId: otherHex(operationId, 0) }), ['notice', 'transaction']],
+    ['read', 'operation', ({ operationId }) => ({ operationId: otherHex(operationId, 0) }), ['notice', 'transaction']],
+    ['paid', 'payment of the same card and amount', () => ({ operationId: read.operationId, proof: read.proof }), ['notice', 'transaction']],
     ['paid', 'amount', () => ({ amountMinor: 1n }), ['bill', 'notice', 'statement', 'consent', 'transaction']],
     ['loaded', 'amount', () => ({ amountMinor: 1n }), ['request', 'bill', 'transaction']],
     ['paid', 'currency', () => ({ currency: 'EUR' }), ['bill', 'notice', 'statement', 'consent']],
@@ -189,7 +191,7 @@ describe('a receipt that was put together', () => {
     const wrong = async (receipt: Receipt) => (await verifyReceipt(receipt, { verifierAt: (at) => other.pki.verifier(() => at), keyStore: other.keyStore })).filter(({ ok }) => !ok).map(({ check }) => check);
     for (const [receipt, { operationId, proof }] of [[receipts[2], receipts[0]], [{ ...receipts[2], statement: null, consent: null }, receipts[0]], [receipts[3], receipts[1]]] as const) {
       expect(await wrong(receipt)).toEqual([]);
-      expect(await wrong({ ...receipt, operationId, proof })).toEqual(['transaction']);
+      expect(await wrong({ ...receipt, operationId, proof })).toEqual(receipt.kind === 'pay' ? ['notice', 'transaction'] : ['transaction']);
     }
   });
 });

@@ -68,7 +68,7 @@ const SAMPLES: readonly Sample[] = [
   sample(refusal, { ...subject, reason: 'balance-too-low', balanceMinor: 5n }),
   sample(consent, { paymentId, statementDigest: digest, shownDigest: digest }),
   sample(completion, { paymentId, previous: digest, consent: jws, responses: ['9100'] }),
-  sample(notice, { paymentId, billDigest: digest, ...claimed, outcome: 'paid', at }),
+  sample(notice, { paymentId, operationId, billDigest: digest, ...claimed, outcome: 'paid', at }),
   sample(acknowledgement, { noticeDigest: digest, shopId: 'hanamaru', billId: 'bill-0001' }),
   sample(readingRequest, { cardId, readingNonce: nonce, cardChallenge, about: paymentId, history: true }),
   sample(linkRequest, { cardId, readingNonce: nonce, cardChallenge, activationCode: 'ABCD-EFGH-JKMN-PQRS' }),

@@ -2,12 +2,15 @@
 import * as v from 'valibot';
 import { amountSchema, currencySchema } from '../amount.ts';
 import { defineMessage, digestSchema } from '../signed.ts';
+import { operationIdSchema } from './card-record.ts';
 import { billIdSchema, paymentIdSchema, shopIdSchema, timeSchema } from './fields.ts';
 
 export const notice = defineMessage(
   'kessai-notice',
   v.strictObject({
     paymentId: paymentIdSchema,
+    /** As the card's log says it: ties what is signed here to what the card has committed. */
+    operationId: operationIdSchema,
     billDigest: digestSchema,
     shopId: shopIdSchema,
     billId: billIdSchema,

@@ -91,10 +91,10 @@ async function requireTransactionMac({ cardId, keyVersion, expectedTmi }: Intent
 
 /** The shop hears "paid" from DONE, "not paid" from CLOSED or EXPIRED, nothing else (payment-rules 9). */
 async function noticeFor(operation: Intent, to: Decision['to'], at: number, { signer }: ApplicationParts): Promise<Jws | null> {
-  const { bill, paymentId, amountMinor, currency } = operation;
+  const { bill, paymentId, operationId, amountMinor, currency } = operation;
   if (bill === null || to === 'ABORTED' || to === 'REFUND_DUE') return null;
   const { billDigest, shopId, billId } = bill;
-  return signMessage(notice, { paymentId, billDigest, shopId, billId, amountMinor, currency, outcome: to === 'DONE' ? 'paid' : 'not-paid', at }, signer, { introduce: true });
+  return signMessage(notice, { paymentId, operationId, billDigest, shopId, billId, amountMinor, currency, outcome: to === 'DONE' ? 'paid' : 'not-paid', at }, signer, { introduce: true });
 }
 
 /** A load takes its value from what was paid in, or from the account of the lost card that it replaces (payment-rules 20). */

@@ -133,14 +133,14 @@ async function verifyBill({ bill: billed, amountMinor, currency }: Receipt, requ
 }
 
 async function verifyNotice(receipt: Receipt, verifier: CertificateVerifier): Promise<string> {
-  const { notice: jws, kind, paymentId, bill: billed, amountMinor, currency, decidedAt } = receipt;
+  const { notice: jws, kind, paymentId, operationId, bill: billed, amountMinor, currency, decidedAt } = receipt;
   // Every payment that moved the amount was told of; a bill that nobody paid has no such notice.
   if (jws === null && kind === 'pay') throw new Contradiction('a payment that no shop was told of');
   if (jws === null) return ABSENT;
   if (billed === null) throw new Contradiction('a notice, though no shop was to hear of this');
   const { body } = await verifyMessage(notice, jws, byCertificate(verifier, 'settlement'));
   const { shopId, billId, billDigest } = billed;
-  requireSame('the notice', body, { paymentId, shopId, billId, billDigest, amountMinor, currency });
+  requireSame('the notice', body, { paymentId, operationId, shopId, billId, billDigest, amountMinor, currency });
   // Told "not paid" after it had expired, and found debited later: the amount is owed to the card's holder (payment-rules 10).
   if (body.outcome === 'not-paid' ? body.at > decidedAt : body.at !== decidedAt) throw new Contradiction('the notice is of another time');
   return body.outcome === 'paid' ? 'the shop was told that it is paid' : 'the shop was told that it is not paid: the amount is owed to the card\'s holder';
@@ -186,7 +186,7 @@ function verifyTransaction({ kind, operationId, amountMinor, decidedAt, proof }:
   requireSame('the card\'s log record', { operationId: encodeHex(record.operationId), amountMinor: record.amountMinor }, { operationId, amountMinor });
   const { timeSeconds } = record;
   if (timeSeconds * 1000 > decidedAt) throw new Contradiction('the card\'s log record is younger than the decision');
-  // What the settlement signs does not name the card's record: its time tells it from that of another operation of this card and amount.
+  // The notice names the card's record; a load has none, and there the time alone tells it from another one of this card and amount.
   if (said !== null && timeSeconds !== Math.floor((said.expiresAt - STATEMENT_LIFE_MS) / 1000)) throw new Contradiction('the card\'s log record is of another time than the statement');
   if (window !== null && (timeSeconds * 1000 + 999 < window.fromMs || timeSeconds * 1000 > window.untilMs)) throw new Contradiction('the card\'s log record is of another time than what was signed');
   if (said !== null && said.balance?.beforeMinor !== balanceBeforeMinor) throw new Contradiction('the card\'s transaction begins with another balance than the statement');

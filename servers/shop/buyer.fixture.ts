@@ -36,6 +36,6 @@ export async function createBuyer({ parties, config }: PreparedShop, call: Call)
       return verifyAnswer(bill, { request, sender, answer: (await post('/kessai/bill-requests', request)).text });
     },
     tell: async ({ body: { shopId, billId, amountMinor, currency }, digest: billDigest }, said) =>
-      post('/kessai/notices', await signMessage(notice, { billDigest, shopId, billId, amountMinor, currency, ...said }, settlement.signer, { introduce: true })),
+      post('/kessai/notices', await signMessage(notice, { operationId: '0011223344556677', billDigest, shopId, billId, amountMinor, currency, ...said }, settlement.signer, { introduce: true })),
   };
 }

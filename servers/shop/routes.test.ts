@@ -75,7 +75,7 @@ describe('the signed messages', () => {
 
     const settlement = await prepared.parties.issue('settlement', { commonName: 'settlement.localhost' });
     const { shopId, billId, amountMinor, currency } = claim;
-    const paid = { paymentId: crypto.randomUUID(), billDigest, shopId, billId, amountMinor, currency, outcome: 'paid' as const, at: Date.UTC(2026, 10, 22, 3, 4, 5) };
+    const paid = { paymentId: crypto.randomUUID(), operationId: '0011223344556677', billDigest, shopId, billId, amountMinor, currency, outcome: 'paid' as const, at: Date.UTC(2026, 10, 22, 3, 4, 5) };
     const said = await signMessage(notice, paid, settlement.signer, { introduce: true });
     const acknowledged = await verifyMessage(acknowledgement, (await post('/kessai/notices', said)).text, byShop());
     expect(acknowledged.body).toEqual({ noticeDigest: await digestOf(said), shopId, billId });

@@ -75,7 +75,7 @@ async function bought() {
 
 async function noticeOf({ claimed }: Awaited<ReturnType<typeof bought>>, otherwise: Partial<BodyOf<typeof notice>> = {}, signer = signers.settlement): Promise<Jws> {
   const { shopId, billId, amountMinor, currency } = claimed.body;
-  const body = { paymentId: crypto.randomUUID(), billDigest: claimed.digest, shopId, billId, amountMinor, currency, outcome: 'paid' as const, at: NOW + 500, ...otherwise };
+  const body = { paymentId: crypto.randomUUID(), operationId: '0011223344556677', billDigest: claimed.digest, shopId, billId, amountMinor, currency, outcome: 'paid' as const, at: NOW + 500, ...otherwise };
   return signMessage(notice, body, signer, { introduce: true });
 }
 
