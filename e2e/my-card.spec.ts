@@ -47,7 +47,8 @@ async function agreeToBill(house: House, browser: Browser): Promise<Page> {
 
 async function expectBalance(page: Page, card: SimulatedCard): Promise<void> {
   await expectState(page, 'shown');
-  expect(bare(await page.getByTestId('balance').innerText())).toBe(bare(yen(card.balanceMinor())));
+  // What stood there before may be shown until the card has been read anew.
+  await expect.poll(async () => bare(await page.getByTestId('balance').innerText())).toBe(bare(yen(card.balanceMinor())));
 }
 
 /** Not its balance, number or records, wherever in the page. */

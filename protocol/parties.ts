@@ -93,7 +93,8 @@ export interface Customer {
   showProgress(): void;
   /** `shown`: the words and figures that the customer agreed to, as they stood on the screen. */
   agreeToDebit(view: DebitView): Promise<{ readonly agreed: boolean; readonly shown: string }>;
-  showOutcome(outcome: Outcome): void;
+  /** Resolves when it is shown; what must be remembered of it is remembered before. */
+  showOutcome(outcome: Outcome): Promise<void>;
 }
 
 export type NotPaidReason = 'estimate-declined' | 'bill-declined' | 'debit-declined' | 'balance-too-low' | 'not-debited';

@@ -35,7 +35,7 @@ export async function pay(order: Order, ports: PaymentPorts, options: PaymentOpt
       const request = await step('ST8', () => sendPaymentRequest(settlement, attempt, identity)); // ST9 to ST11 are the settlement's
       const turn = await relayDialog(settlement, request, { contact: attempt.contact, nonce: attempt.paymentNonce }, identity, recovery.intentMayExist); // ST12 to ST14
       const offer = await step('ST15', () => verifyStatement(turn, attempt, identity, now));
-      if ('refused' in offer) return recovery.conclude({ kind: 'not-paid', bill: bill.view, reason: offer.refused, balanceMinor: offer.balanceMinor });
+      if ('refused' in offer) return await recovery.conclude({ kind: 'not-paid', bill: bill.view, reason: offer.refused, balanceMinor: offer.balanceMinor });
       const debit = await step('ST16', () => agreeAndDebit(customer, attempt, offer, identity, now, () => recovery.debitMayHappen(offer))); // ST17 is the card's
       if (!debit.agreed) return await recovery.settleDeclined(card);
       const notice = await complete(settlement, turn, offer, debit, identity); // ST18 is the card's, ST19 the settlement's

@@ -20,7 +20,7 @@ export interface Recovery {
   readonly intentMayExist: () => void;
   /** From here on the card may have been debited. */
   debitMayHappen(offer: Offer): void;
-  conclude(outcome: Outcome): Outcome;
+  conclude(outcome: Outcome): Promise<Outcome>;
   /** The customer said no at ST16: a reading proves at once that nothing was debited. */
   settleDeclined(card: Card): Promise<Outcome>;
   /** The outcome after a failure; throws it while it is certain that nothing was taken and the card's return would not help. */
@@ -35,8 +35,8 @@ export function createRecovery(ports: PaymentPorts, bill: Bill): Recovery {
   let openedCardId: string | null = null;
   let released: Offer | null = null;
 
-  const conclude = (outcome: Outcome): Outcome => {
-    customer.showOutcome(outcome);
+  const conclude = async (outcome: Outcome): Promise<Outcome> => {
+    await customer.showOutcome(outcome);
     return outcome;
   };
 

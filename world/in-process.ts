@@ -164,6 +164,9 @@ function agreeingCustomer(outcomes: Outcome[]): Customer {
     askForCard: () => undefined,
     showProgress: () => undefined,
     agreeToDebit: (view) => Promise.resolve({ agreed: true, shown: `Pay ${view.bill.amountMinor}` }),
-    showOutcome: (outcome) => void outcomes.push(outcome),
+    showOutcome: (outcome) => {
+      outcomes.push(outcome);
+      return Promise.resolve();
+    },
   };
 }

@@ -42,8 +42,8 @@ export interface CustomerParts {
   readonly readBalance: boolean;
   readonly openReaders: () => void;
   readonly now: () => number;
-  /** Shows how it ended. */
-  readonly showOutcome: (outcome: Outcome) => void;
+  /** Remembers how it ended, then shows it. `open`: remembered until now as not known. */
+  readonly showOutcome: (outcome: Outcome, open: OpenPayment | undefined) => Promise<void>;
   /** The debit is about to leave: from here on the page must not be told "not paid" by silence. Undefined: it has not left after all. */
   readonly onOpenPayment: (payment: OpenPayment | undefined) => Promise<void>;
 }
@@ -99,9 +99,9 @@ export function createCustomer(parts: CustomerParts): PaymentScreens {
       }
       return { agreed, shown: shownText({ view }) };
     },
-    showOutcome: (outcome) => {
+    showOutcome: async (outcome) => {
       money = moneyAfter(outcome);
-      parts.showOutcome(outcome);
+      await parts.showOutcome(outcome, open);
     },
   };
 

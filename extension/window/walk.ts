@@ -113,8 +113,11 @@ async function payOnce(parts: WindowParts, identity: Identity): Promise<'again' 
     readBalance: settings.readBalance,
     openReaders: parts.openReaders,
     now,
-    showOutcome: (outcome) => {
-      if (outcome.kind !== 'unknown') showEnd(parts, outcome, parts.close);
+    showOutcome: async (outcome, open) => {
+      if (outcome.kind === 'unknown') return;
+      // A window that is closed or reloaded as soon as its outcome stands there has nothing left to settle.
+      await remember(parts, outcome, open).catch((problem: unknown) => console.error(problem));
+      showEnd(parts, outcome, parts.close);
     },
     onOpenPayment: async (payment) => {
       link.setProvisional(payment === undefined ? null : unknownReceipt(payment));
@@ -145,7 +148,7 @@ async function payOnce(parts: WindowParts, identity: Identity): Promise<'again' 
 
 /** An outcome of the flow: remembered, told to the page, shown; an unknown one is settled here while the customer stays. */
 async function concludeWith(parts: WindowParts, identity: Identity, outcome: Outcome, open: OpenPayment | undefined): Promise<void> {
-  const { memory, link } = parts;
+  const { link } = parts;
   if (outcome.kind === 'unknown') {
     const payment = open ?? { paymentId: outcome.paymentId, cardId: outcome.cardId, bill: outcome.bill, at: parts.now() };
     // The page need not wait: its receipt page learns the rest from the shop, which the settlement tells.
@@ -156,12 +159,18 @@ async function concludeWith(parts: WindowParts, identity: Identity, outcome: Out
     else showEnd(parts, settled, parts.close);
     return;
   }
+  // The flow ends without a word where the customer declined before there was anything to show.
+  if (outcome.kind !== 'not-paid' || outcome.bill !== null) return;
+  await remember(parts, outcome, open);
+  showEnd(parts, outcome, parts.close);
+}
+
+/** Tells the page, and has nothing left open of a payment whose outcome is known. */
+async function remember({ memory, link, finished }: WindowParts, outcome: Exclude<Outcome, { kind: 'unknown' }>, open: OpenPayment | undefined): Promise<void> {
   link.settle(receiptOf(outcome));
   if (open !== undefined) await memory.removeOpenPayment(open.paymentId);
   if (outcome.kind === 'paid') await memory.rememberShop(outcome.bill.shop);
-  await parts.finished();
-  // The flow ends without a word where the customer declined before there was anything to show.
-  if (outcome.kind === 'not-paid' && outcome.bill === null) showEnd(parts, outcome, parts.close);
+  await finished();
 }
 
 /** pay() throws only while it is certain that nothing was taken; should a bug of ours break that, the money sentence stays true. */

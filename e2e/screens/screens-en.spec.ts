@@ -1,0 +1,4 @@
+/** Every screen in English. */
+import { testEveryScreen } from './every-screen.ts';
+
+testEveryScreen('en');

@@ -1,0 +1,4 @@
+/** Every screen in Japanese. */
+import { testEveryScreen } from './every-screen.ts';
+
+testEveryScreen('ja');
