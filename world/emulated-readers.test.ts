@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { openEmulatedReaders, type EmulatedReaders } from './emulated-readers.ts';
 import { hidEcho, IDENTITY, openBareBrowser, STALL_NEXT, usbEcho, VENDOR_REQUEST, whyNoEmulatedReaders, writeBareExtension } from './emulated-readers.fixture.ts';
 
@@ -133,7 +133,8 @@ describe.skipIf(reason !== null)(`Chromium among emulated devices${reason === nu
         await expect(openUsb(second)).rejects.toThrow(/Unable to claim interface/);
         await page.evaluate(() => kept.usb.close());
         await second.evaluate(() => kept.usb.close());
-        await openUsb(second);
+        // The browser has answered; the system lets go a moment later.
+        await vi.waitFor(() => openUsb(second), { timeout: 10_000 });
         expect(await second.evaluate(async () => (await kept.usb.transferOut(2, new Uint8Array(4))).bytesWritten)).toBe(4);
       } finally {
         await second.close();

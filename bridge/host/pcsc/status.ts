@@ -35,6 +35,8 @@ export const STATE = { CHANGED: 0x2, UNKNOWN: 0x4, UNAVAILABLE: 0x8, EMPTY: 0x10
 const MEANINGS: ReadonlyMap<number, FailureCode> = new Map<number, FailureCode>([
   [SCARD.E_NO_SERVICE, 'reader/no-service'],
   [SCARD.E_SERVICE_STOPPED, 'reader/no-service'],
+  // A service that has ended, or begun anew, knows our context no more.
+  [SCARD.E_INVALID_HANDLE, 'reader/no-service'],
   [SCARD.E_NO_READERS_AVAILABLE, 'reader/none'],
   [SCARD.E_UNKNOWN_READER, 'reader/none'],
   [SCARD.E_READER_UNAVAILABLE, 'reader/none'],
