@@ -1,11 +1,13 @@
 /** What the commands of an operator's desk share: their common options, the desk itself, failures in an operator's words, and how amounts are typed and printed. */
 import { Command, InvalidArgumentError } from 'commander';
+import * as v from 'valibot';
 import { createPcscBackend } from '#bridge/host/pcsc/backend.ts';
 import { createSimBackend } from '#bridge/host/sim/backend.ts';
-import { isCurrency, MAX_AMOUNT_MINOR, type Currency } from '#protocol/amount.ts';
+import { amountSchema, isCurrency, type Currency } from '#protocol/amount.ts';
 import { asFailure, FAILURES, type Failure, type FailureCode } from '#protocol/failure.ts';
 import { encodeStrictJson } from '#protocol/json.ts';
 import type { CardAccount } from '#protocol/messages/card-account.ts';
+import { cardIdSchema, paymentIdSchema } from '#protocol/messages/fields.ts';
 import { readDeskSettings } from '#world/desk-settings.ts';
 import { CARD_WAIT_MS, openOperatorDesk, type OperatorDesk } from '#world/operator-desk.ts';
 
@@ -94,8 +96,9 @@ export function print(result: unknown, { json }: Pick<DeskCommandOptions, 'json'
 }
 
 export function parseAmount(text: string): bigint {
-  if (!/^(0|[1-9][0-9]{0,9})$/.test(text) || BigInt(text) > MAX_AMOUNT_MINOR) throw new InvalidArgumentError('It is a whole number of minor units.');
-  return BigInt(text);
+  const parsed = v.safeParse(amountSchema, text);
+  if (!parsed.success) throw new InvalidArgumentError('It is a whole number of minor units.');
+  return parsed.output;
 }
 
 export function parsePositiveAmount(text: string): bigint {
@@ -111,7 +114,7 @@ export function parseCurrency(text: string): Currency {
 
 export function parseCardId(text: string): string {
   const cardId = text.replaceAll(/[\s:-]/g, '').toUpperCase();
-  if (!/^04[0-9A-F]{12}$/.test(cardId)) throw new InvalidArgumentError('A card number is 14 hex digits, beginning with 04.');
+  if (!v.is(cardIdSchema, cardId)) throw new InvalidArgumentError('A card number is 14 hex digits, beginning with 04.');
   return cardId;
 }
 
@@ -124,7 +127,7 @@ export function parseCustomerId(text: string): string {
 }
 
 function parseUuid(text: string, what: string): string {
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)) throw new InvalidArgumentError(`It is ${what}, a UUID in lower case.`);
+  if (!v.is(paymentIdSchema, text)) throw new InvalidArgumentError(`It is ${what}, a UUID in lower case.`);
   return text;
 }
 

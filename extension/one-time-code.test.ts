@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import * as v from 'valibot';
 import { expect, test } from 'vitest';
-import { activationCodeSchema } from '#protocol/messages/fields.ts';
+import { oneTimeCodeSchema } from '#protocol/messages/fields.ts';
 import { parseOneTimeCode } from './one-time-code.ts';
 
 const CODE = 'ABCD-EF12-GH34-0K1M';
@@ -23,7 +23,7 @@ test('whatever is typed, what comes out is spelt as the messages want it, and is
     fc.property(fc.array(letter, { minLength: 16, maxLength: 16 }), fc.array(fc.constantFrom('', ' ', '-', '–', '\u3000'), { minLength: 16, maxLength: 16 }), fc.boolean(), (letters, gaps, isSmall) => {
       const typed = letters.map((character, i) => `${isSmall ? character.toLowerCase() : character}${gaps[i] ?? ''}`).join('');
       const code = parseOneTimeCode(typed);
-      expect(v.is(activationCodeSchema, code)).toBe(true);
+      expect(v.is(oneTimeCodeSchema, code)).toBe(true);
       expect(code?.replaceAll('-', '')).toBe(letters.join(''));
       expect(parseOneTimeCode(code ?? '')).toBe(code);
     }),
@@ -34,7 +34,7 @@ test('no text of any kind becomes anything but a code', () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 40 }), (typed) => {
       const code = parseOneTimeCode(typed);
-      expect(code === undefined || v.is(activationCodeSchema, code)).toBe(true);
+      expect(code === undefined || v.is(oneTimeCodeSchema, code)).toBe(true);
     }),
   );
 });

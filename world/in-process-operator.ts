@@ -40,11 +40,13 @@ export async function createOperator({ operating }: InProcessServers, { pki, now
   const identity: Identity = { signer: await pki.signer({ role: 'operator', commonName: 'operator' }, () => undefined), verifier: pki.verifier(null) };
   const ports: OperatorPorts = { operating, identity, now, random: platformRandom };
   const currency = 'JPY';
+  const portsWith = (changes: OrderChanges): OperatorPorts => ({ ...ports, operating: changes.operating ?? operating, identity: changes.identity ?? identity });
   /** The card on the desk's reader, and the one whose contact the order names. */
-  const desk = (card: InProcessCard, { contactOf = card, operating: otherOperating, identity: otherIdentity }: OrderChanges = {}) => {
+  const desk = (card: InProcessCard, changes: OrderChanges = {}) => {
+    const { contactOf = card } = changes;
     const onDesk = operatorCard(card);
     const toAsk = phased(contactOf === card ? onDesk : operatorCard(contactOf));
-    return { onDesk, toAsk, ports: { ...ports, ...(otherOperating === undefined ? {} : { operating: otherOperating }), ...(otherIdentity === undefined ? {} : { identity: otherIdentity }) } };
+    return { onDesk, toAsk, ports: portsWith(changes) };
   };
   return {
     issue: async (card, { limitMinor = LIMIT_MINOR, holder = { is: 'new-customer', name: 'Hanako' } as const, ...changes } = {}) => {
@@ -65,7 +67,7 @@ export async function createOperator({ operating }: InProcessServers, { pki, now
       return carryOut({ kind: 'show', cardId, cardChallenge }, at.onDesk, at.ports);
     },
     account: async (cardId) => (await carryOut({ kind: 'account', cardId }, null, ports)).account,
-    block: async (cardId, { operating: otherOperating = operating, identity: otherIdentity = identity } = {}) => (await carryOut({ kind: 'block', cardId }, null, { ...ports, operating: otherOperating, identity: otherIdentity })).account,
+    block: async (cardId, changes = {}) => (await carryOut({ kind: 'block', cardId }, null, portsWith(changes))).account,
     receipt: async (paymentId) => (await carryOut({ kind: 'receipt', paymentId }, null, ports)).receipt,
     enrolmentCode: async (customerId) => (await carryOut({ kind: 'enrolment-code', customerId }, null, ports)).enrolmentCode,
     activationCode: async (cardId) => (await carryOut({ kind: 'activation-code', cardId }, null, ports)).activationCode,

@@ -7,25 +7,17 @@ import type { CardImage } from '#card-firmware-sim/card-image.ts';
 import { statusWord, type CardCommand } from '#protocol/apdu.ts';
 import { encodeHex, parseHex, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
-import { diversifyKey } from '#servers/security/desfire/diversification.ts';
 import { CardDialog } from '#servers/security/issuing/card-dialog.ts';
 import { deriveCardKeys, type CardKeys } from '#servers/security/issuing/card-state.ts';
 import { issueCard, type IssuedCard } from '#servers/security/issuing/issue.ts';
-import { diversificationInput, factoryKey, unknownVersion, type CardKeyStore } from '#servers/security/key-store/key-store.ts';
 import { openWallet, parseOpening } from '#servers/security/layout.ts';
 import { CardSessions, type LiveSession } from '#servers/security/sessions.ts';
 import type { TransferOrder, TransferVerdict } from '#servers/security/transfer.ts';
+import { versionedKeyStore } from './card-on-reader.fixture.ts';
 
 const UID = parseHex('04DE5F1EACC040');
 const ISSUE_ID = parseHex('0102030405060708');
-const keyStore: CardKeyStore = {
-  currentVersion: () => Promise.resolve(1),
-  deriveCardKey: (uid, purpose, version) => {
-    const zero = version === 0 ? factoryKey(purpose) : undefined;
-    if (zero === undefined && version !== 1) return Promise.reject(unknownVersion(purpose, version));
-    return Promise.resolve(zero ?? diversifyKey(new Uint8Array(16).fill(0x30 + version), diversificationInput(uid, purpose)));
-  },
-};
+const keyStore = versionedKeyStore();
 
 /** Power fails at the write: before it is done or after. */
 class TearingMemory implements CardMemory {

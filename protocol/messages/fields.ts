@@ -23,7 +23,7 @@ const hexSchema = (minBytes: number, maxBytes: number) => v.pipe(v.string(), v.r
 export const challengeSchema = hexSchema(16, 16);
 
 /** One-time codes are 80 bits in Crockford's base32, in four groups. */
-export const activationCodeSchema = v.pipe(v.string(), v.regex(/^[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){3}$/));
+export const oneTimeCodeSchema = v.pipe(v.string(), v.regex(/^[0-9A-HJKMNP-TV-Z]{4}(-[0-9A-HJKMNP-TV-Z]{4}){3}$/));
 
 export const commandsSchema = v.pipe(
   v.array(v.strictObject({ apdu: hexSchema(4, 261), expect: v.pipe(v.string(), v.regex(/^[0-9A-F]{4}$/)) })),

@@ -4,7 +4,7 @@ import { amountSchema, currencySchema } from '../amount.ts';
 import { defineMessage, digestSchema } from '../signed.ts';
 import { cardAccountSchema } from './card-account.ts';
 import { cardRecordsSchema, OPERATION_KINDS } from './card-record.ts';
-import { activationCodeSchema, cardIdSchema, challengeSchema, nonceSchema, paymentIdSchema, timeSchema } from './fields.ts';
+import { oneTimeCodeSchema, cardIdSchema, challengeSchema, nonceSchema, paymentIdSchema, timeSchema } from './fields.ts';
 import { receiptSchema } from './receipt.ts';
 
 /** An order is good for this long by the settlement's clock: it is given with the card on the reader. */
@@ -68,7 +68,7 @@ const decided = v.pipe(
   v.array(v.strictObject({ paymentId: paymentIdSchema, kind: v.picklist(OPERATION_KINDS), amountMinor: amountSchema, outcome: v.picklist(['done', 'not-done', 'refund-due']) })),
   v.maxLength(8),
 );
-const oneTimeCode = v.nullable(activationCodeSchema);
+const oneTimeCode = v.nullable(oneTimeCodeSchema);
 /** Null if the card's last answer was lost after the commit was proved. */
 const balanceAfterMinor = v.nullable(amountSchema);
 
@@ -92,8 +92,8 @@ export const operatorReport = defineMessage(
     v.strictObject({ kind: v.literal('account'), ...report, account: cardAccountSchema }),
     v.strictObject({ kind: v.literal('block'), ...report, account: cardAccountSchema }),
     v.strictObject({ kind: v.literal('receipt'), ...report, receipt: receiptSchema }),
-    v.strictObject({ kind: v.literal('enrolment-code'), ...report, customerId: customerIdSchema, enrolmentCode: activationCodeSchema }),
-    v.strictObject({ kind: v.literal('activation-code'), ...report, cardId: cardIdSchema, activationCode: activationCodeSchema }),
+    v.strictObject({ kind: v.literal('enrolment-code'), ...report, customerId: customerIdSchema, enrolmentCode: oneTimeCodeSchema }),
+    v.strictObject({ kind: v.literal('activation-code'), ...report, cardId: cardIdSchema, activationCode: oneTimeCodeSchema }),
   ]),
   'settlement/signature',
 );

@@ -4,7 +4,7 @@ import { amountSchema, currencySchema } from '../amount.ts';
 import { defineMessage, digestSchema, jwsSchema } from '../signed.ts';
 import { CARD_STATES } from './card-account.ts';
 import { cardRecordsSchema } from './card-record.ts';
-import { activationCodeSchema, billIdSchema, cardIdSchema, challengeSchema, nonceSchema, paymentIdSchema, shopIdSchema } from './fields.ts';
+import { oneTimeCodeSchema, billIdSchema, cardIdSchema, challengeSchema, nonceSchema, paymentIdSchema, shopIdSchema } from './fields.ts';
 
 const contact = { cardId: cardIdSchema, readingNonce: nonceSchema, cardChallenge: challengeSchema };
 
@@ -21,7 +21,7 @@ export const readingRequest = defineMessage(
 );
 
 /** PC to application server: this card shall be mine; goes on as a reading with its history does. */
-export const linkRequest = defineMessage('kessai-link-request', v.strictObject({ ...contact, activationCode: activationCodeSchema }));
+export const linkRequest = defineMessage('kessai-link-request', v.strictObject({ ...contact, activationCode: oneTimeCodeSchema }));
 
 /** Application server to PC: what the reading decided and showed. */
 export const readingReport = defineMessage(

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import type { Issuer } from '#protocol/certificate-issue.ts';
 import { createCertificateVerifier } from '#protocol/certificates.ts';
 import { Failure } from '#protocol/failure.ts';
-import { activationCodeSchema } from '#protocol/messages/fields.ts';
+import { oneTimeCodeSchema } from '#protocol/messages/fields.ts';
 import { createMemoryInformationStore } from './memory-store.ts';
 import { createInformationService, type InformationServer } from './service.ts';
 import { newCard, newKey, newShop } from './store.contract.ts';
@@ -49,7 +49,7 @@ describe('activation codes', () => {
   test('are one-time codes of 80 random bits, of which only the digest is kept', async () => {
     const cardId = await register(null);
     const { activationCode } = await service.newActivationCode({ cardId });
-    expect(v.is(activationCodeSchema, activationCode)).toBe(true);
+    expect(v.is(oneTimeCodeSchema, activationCode)).toBe(true);
     expect(keptCodes).toHaveLength(1);
     expect(JSON.stringify(keptCodes)).not.toContain(activationCode);
     expect((await service.newActivationCode({ cardId })).activationCode).not.toBe(activationCode);

@@ -100,6 +100,7 @@ export function deriveSessionKeys(input: { readonly key: Bytes; readonly hostRan
   };
 }
 
-function rotateLeft(block: Bytes): Bytes {
+/** RndA' and RndB': one byte to the left. */
+export function rotateLeft(block: Bytes): Bytes {
   return concatBytes(block.subarray(1), block.subarray(0, 1));
 }

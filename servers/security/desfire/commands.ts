@@ -154,9 +154,9 @@ export function changeSessionKey(keyNumber: KeyNumber, newKey: Bytes, newVersion
   return { ...write(INS.ChangeKey, Uint8Array.of(keyNumber), concatBytes(newKey, Uint8Array.of(newVersion))), answer: 'none' };
 }
 
-/** CRC-32 without its last inversion. */
-export function keyChecksum(key: Bytes): number {
-  return (crc32(key) ^ 0xffffffff) >>> 0;
+/** What ends the data of a ChangeKey: CRC-32 without its last inversion, over the key alone, or over the whole command under a key of the older kind. */
+export function keyChecksum(data: Bytes): number {
+  return (crc32(data) ^ 0xffffffff) >>> 0;
 }
 
 export function encodeAccessRights(accessRights: number): Bytes {

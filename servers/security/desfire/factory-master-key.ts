@@ -3,11 +3,12 @@
  * EV1 session, as libfreefare and Proxmark3 carry them out; under a key that everybody knows this hides nothing.
  */
 import { createCipheriv, createDecipheriv, timingSafeEqual } from 'node:crypto';
-import { crc32 } from 'node:zlib';
 import { wrapNative, type CardCommand } from '#protocol/apdu.ts';
 import { concatBytes, encodeUintLE, type Bytes } from '#protocol/bytes.ts';
 import { Failure } from '#protocol/failure.ts';
+import { rotateLeft } from './authentication.ts';
 import { AES_KEY_BYTES } from './cmac.ts';
+import { keyChecksum } from './commands.ts';
 import { INS, SW } from './instructions.ts';
 import { openData } from './select.ts';
 
@@ -57,7 +58,7 @@ export class PendingFactoryAuthentication {
     const header = Uint8Array.of(AES_MASTER_KEY);
     const data = concatBytes(newKey, Uint8Array.of(newVersion));
     // EV1: the checksum is over the command and its header too, and zeros fill the last block.
-    const checksum = encodeUintLE((crc32(concatBytes(Uint8Array.of(INS.ChangeKey), header, data)) ^ 0xffffffff) >>> 0, 4);
+    const checksum = encodeUintLE(keyChecksum(concatBytes(Uint8Array.of(INS.ChangeKey), header, data)), 4);
     const plain = new Uint8Array(3 * BLOCK_BYTES);
     plain.set(concatBytes(data, checksum));
     return { apdu: wrapNative(INS.ChangeKey, concatBytes(header, encryptDes(this.#sessionKey, ZERO_BLOCK, plain))), expectedStatus: SW.Ok };
@@ -79,8 +80,4 @@ function encryptDes(key: Bytes, initialVector: Bytes, plain: Bytes): Bytes {
 function decryptDes(key: Bytes, initialVector: Bytes, enciphered: Bytes): Bytes {
   const decipher = createDecipheriv('des-ede3-cbc', concatBytes(key, key, key), initialVector).setAutoPadding(false);
   return concatBytes(decipher.update(enciphered), decipher.final());
-}
-
-function rotateLeft(block: Bytes): Bytes {
-  return concatBytes(block.subarray(1), block.subarray(0, 1));
 }

@@ -1,6 +1,6 @@
 /** What the information server answers the settlement's other servers: who a key, a card or a shop is. */
 import { currencySchema, amountSchema } from '#protocol/amount.ts';
-import { activationCodeSchema, cardIdSchema, originSchema, shopIdSchema, timeSchema } from '#protocol/messages/fields.ts';
+import { oneTimeCodeSchema, cardIdSchema, originSchema, shopIdSchema, timeSchema } from '#protocol/messages/fields.ts';
 import { digestSchema } from '#protocol/signed.ts';
 import * as v from 'valibot';
 import { defineApi, type ServiceOf } from '../rpc.ts';
@@ -48,16 +48,16 @@ export const informationApi = defineApi({
   /** Another one-time code with which a customer links this card; valid for some days. Throws `card/not-issued`, `customer/card-not-linked` if it has a customer. */
   newActivationCode: {
     request: v.strictObject({ cardId: cardIdSchema }),
-    response: v.strictObject({ activationCode: activationCodeSchema }),
+    response: v.strictObject({ activationCode: oneTimeCodeSchema }),
   },
   /** Whether this code would link this card now; uses nothing up. */
   checkActivationCode: {
-    request: v.strictObject({ cardId: cardIdSchema, activationCode: activationCodeSchema }),
+    request: v.strictObject({ cardId: cardIdSchema, activationCode: oneTimeCodeSchema }),
     response: v.boolean(),
   },
   /** Uses the code up and links the card, in one commit; false if the code is wrong, used or too old for this card. The same customer again with the same code is true. */
   linkCard: {
-    request: v.strictObject({ cardId: cardIdSchema, customerId: customerIdSchema, activationCode: activationCodeSchema }),
+    request: v.strictObject({ cardId: cardIdSchema, customerId: customerIdSchema, activationCode: oneTimeCodeSchema }),
     response: v.boolean(),
   },
   /** Reported lost: for good; the first time counts. Throws `card/not-issued`. */
